@@ -1,0 +1,140 @@
+"""All that the core can ask for.
+
+An action states the desired end, never a difference; performing one twice is harmless.
+Actions of one step are performed in list order.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from haagent.core.clocks import Stamp
+from haagent.core.identity import GroupId, Term
+from haagent.core.messages import Datagram, DiscardReason
+from haagent.core.settings import IPAddress, IPInterface
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram:
+    """Send ``datagram`` on its path: to ``destination``, or to all when that is None."""
+
+    datagram: Datagram
+    destination: IPAddress | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimAddress:
+    """``address`` is on ``interface``.  Answered by ActionDone or ActionFailed."""
+
+    group: GroupId
+    term: Term
+    interface: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseAddress:
+    """``address`` is not on ``interface``.  Answered by ActionDone or ActionFailed."""
+
+    group: GroupId
+    term: Term
+    interface: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnounceAddress:
+    """The neighbours know where ``address`` is: gratuitous ARP in both forms, or unsolicited NA.
+
+    Also asks on the link whether somebody else has it (ARP probe, RFC 5227; NS, RFC 4862).
+    Source: RFC 9568 6.4.2, RFC 5227 3, RFC 9131.
+    """
+
+    group: GroupId
+    term: Term
+    interface: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One server of a HAProxy backend, as it is to be or as it was seen."""
+
+    name: str
+    address: IPAddress
+    port: int
+    weight: int
+    check: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A HAProxy backend with all its servers."""
+
+    name: str
+    servers: tuple[Server, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetBackends:
+    """The local HAProxy has exactly these servers in these backends."""
+
+    terms: tuple[tuple[GroupId, Term], ...]
+    backends: tuple[Backend, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveTerm:
+    """Terms of ``group`` up to ``term`` count as used after a restart (protocol.md 3.4)."""
+
+    group: GroupId
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class CountDiscard:
+    """A datagram from ``source`` changed nothing."""
+
+    source: IPAddress
+    reason: DiscardReason
+
+
+class Severity(IntEnum):
+    """How much a record matters to an operator; syslog's numbers."""
+
+    CRITICAL = 2
+    ERROR = 3
+    WARNING = 4
+    NOTICE = 5
+    INFO = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Something an operator may want to know of, for the journal and the status."""
+
+    stamp: Stamp
+    severity: Severity
+    kind: str
+    """Dotted, stable: ``role.changed``, ``peer.dead``, ``address.conflict``."""
+    text: str
+    group: str | None
+    term: Term | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Everything is handed over and released; the process may end."""
+
+
+Action: TypeAlias = (
+    SendDatagram
+    | ClaimAddress
+    | ReleaseAddress
+    | AnnounceAddress
+    | SetBackends
+    | ReserveTerm
+    | CountDiscard
+    | Record
+    | Finished
+)

@@ -1,0 +1,62 @@
+"""Logical clocks: Lamport's counter and the hybrid logical clock, side by side.
+
+Every datagram and every record carries both.  Neither ever drives a timer.
+
+Source: Lamport 1978; Kulkarni et al. 2014 (HLC).
+"""
+
+from dataclasses import dataclass
+
+from haagent.core.units import WallNs, seconds
+
+MAX_SKEW = seconds(10)
+"""A remote clock further ahead is not merged: one wrong RTC must not drag the cluster."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Hlc:
+    """A hybrid logical timestamp: 48 bits of milliseconds since the epoch, a 16-bit counter."""
+
+    ms: int
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a datagram or a record carries."""
+
+    hlc: Hlc
+    lamport: int
+
+
+class Clocks:
+    """The two clocks of one agent."""
+
+    def __init__(self) -> None:
+        self._hlc = Hlc(0, 0)
+        self._lamport = 0
+
+    def tick(self, wall: WallNs) -> Stamp:
+        """Return the stamp of a local event or a send."""
+        self._lamport += 1
+        self._advance(wall, Hlc(0, 0))
+        return Stamp(self._hlc, self._lamport)
+
+    def merge(self, wall: WallNs, remote: Stamp) -> bool:
+        """Take in the stamp of a received datagram.
+
+        Returns False, and keeps the hybrid clock where it was, when the remote clock is
+        more than :data:`MAX_SKEW` ahead of ``wall``.
+        """
+        self._lamport = max(self._lamport, remote.lamport) + 1
+        plausible = remote.hlc.ms * 1_000_000 <= wall + MAX_SKEW
+        self._advance(wall, remote.hlc if plausible else Hlc(0, 0))
+        return plausible
+
+    def _advance(self, wall: WallNs, remote: Hlc) -> None:
+        physical = Hlc(wall // 1_000_000, -1)
+        newest = max(self._hlc, remote, physical)
+        if newest.counter < 0xFFFF:
+            self._hlc = Hlc(newest.ms, newest.counter + 1)
+        else:
+            self._hlc = Hlc(newest.ms + 1, 0)

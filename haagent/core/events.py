@@ -1,0 +1,96 @@
+"""All that can happen to an agent; the only input of the core besides time."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from haagent.core.actions import Action, Backend
+from haagent.core.messages import Datagram
+from haagent.core.settings import IPAddress
+from haagent.core.units import MonoNs
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed: the deadline came, or somebody thought so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatagramReceived:
+    """An authenticated, decoded datagram."""
+
+    path: int
+    """Index of our own path that it came on."""
+    source: IPAddress
+    received_at: MonoNs
+    datagram: Datagram
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """An interface came up (exists, is up, has carrier) or stopped being so."""
+
+    interface: str
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRemoved:
+    """Somebody else took ``address`` off ``interface``."""
+
+    interface: str
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignAddressSeen:
+    """Another host showed ``address`` as its own in ARP or neighbour discovery."""
+
+    interface: str
+    address: IPAddress
+    mac: str
+    """Lower case, colons."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDone:
+    """An action whose end matters was performed."""
+
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class ActionFailed:
+    """An action could not be performed; the text is for people."""
+
+    action: Action
+    errno: int
+    """0 when the system gave none."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendsObserved:
+    """What the local HAProxy was seen to have, in the backends that we own."""
+
+    reachable: bool
+    backends: tuple[Backend, ...]
+    trouble: str
+    """Empty when HAProxy has what was wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The operator wants the agent to end: hand over first."""
+
+
+Event: TypeAlias = (
+    Tick
+    | DatagramReceived
+    | LinkChanged
+    | AddressRemoved
+    | ForeignAddressSeen
+    | ActionDone
+    | ActionFailed
+    | BackendsObserved
+    | StopRequested
+)

@@ -1,0 +1,279 @@
+"""What agents say to each other, as values; ``haagent.wire.heartbeat`` makes them bytes.
+
+Every datagram is a :class:`Header`, the sender's view of one group, and a body that is
+its type.  Numbers are those of the wire format (protocol.md 4.3).
+"""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum, IntFlag, auto
+from typing import TypeAlias
+
+from haagent.core.clocks import Stamp
+from haagent.core.identity import Ballot, BootId, GroupId, NodeId, Priority, Rank, Term
+
+
+class State(IntEnum):
+    """State of an agent in a group (protocol.md 3.6); those left out here come later."""
+
+    INIT = 0
+    LISTEN = 1
+    BACKUP = 2
+    CANDIDATE = 4
+    MASTER = 6
+    RESIGNING = 7
+    FAULT = 9
+
+    @property
+    def owns_addresses(self) -> bool:
+        """Whether the addresses of the group are on this host in this state."""
+        return self in {State.MASTER, State.RESIGNING}
+
+
+class RoleReason(IntEnum):
+    """Why an agent is in the state that it is in."""
+
+    STARTING = 0
+    FOLLOWING = 1
+    NO_MASTER = 2
+    MASTER_SILENT = 3
+    MASTER_LEFT = 4
+    HANDOVER = 5
+    HANDED_OVER = 6
+    OUTRANKED = 7
+    LINK_DOWN = 8
+    STALLED = 9
+    CLAIM_FAILED = 10
+    DUPLICATE_NODE = 11
+    STOPPING = 12
+
+    @property
+    def text(self) -> str:
+        """Return the reason as a person reads it."""
+        return _REASON_TEXT[self]
+
+
+_REASON_TEXT = {
+    RoleReason.STARTING: "listening before any claim",
+    RoleReason.FOLLOWING: "follows the master that it hears",
+    RoleReason.NO_MASTER: "heard no master while listening",
+    RoleReason.MASTER_SILENT: "the master fell silent",
+    RoleReason.MASTER_LEFT: "the master left",
+    RoleReason.HANDOVER: "took over by planned handover",
+    RoleReason.HANDED_OVER: "handed over as planned",
+    RoleReason.OUTRANKED: "met another master of higher rank",
+    RoleReason.LINK_DOWN: "the interface of the group is down or missing",
+    RoleReason.STALLED: "was stalled longer than the peers wait, gave everything up",
+    RoleReason.CLAIM_FAILED: "the addresses could not be claimed",
+    RoleReason.DUPLICATE_NODE: "another agent uses the same node name",
+    RoleReason.STOPPING: "is stopping",
+}
+
+
+class Flag(IntFlag):
+    """Flags of the header."""
+
+    NONE = 0
+    PRE = 1
+    VOTE = 2
+    TRANSFER = 4
+    ELECTABLE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What every datagram carries: who sends it, and its view of one group."""
+
+    sender: NodeId
+    boot: BootId
+    sequence: int
+    """u64, counts every datagram of this boot over all types, groups and paths."""
+    group: GroupId
+    path: int
+    """u8, index of the path in the sender's own file."""
+    flags: Flag
+    term: Term
+    master: NodeId | None
+    """The master of the group in the sender's view."""
+    state: State
+    base_priority: Priority
+    priority: Priority
+    """Effective priority; 0 means not electable."""
+    interval_ms: int
+    """u16, promise: the next heartbeat comes within this."""
+    timeout_ms: int
+    """u16, silence after which the sender may be declared dead."""
+    stamp: Stamp
+
+    @property
+    def rank(self) -> Rank:
+        return Rank(self.priority, self.sender)
+
+    @property
+    def electable(self) -> bool:
+        return bool(self.flags & Flag.ELECTABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """One entry of the HEARD list: what the sender last received from ``node``."""
+
+    node: NodeId
+    sequence_low: int
+    """Low 32 bits of the sequence number last heard."""
+    age_us: int
+    """u32, age of that datagram when this one was sent; saturates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """ "I am here, this is my view"; from a master also the reminder of who is coordinator."""
+
+    name: str
+    """Node name, at most 64 bytes in UTF-8."""
+    reason: RoleReason
+    role_age_ms: int
+    """u32, how long the sender has been in its state; saturates."""
+    heard: tuple[Heard, ...]
+    config_hash: int
+    """u64 over what must be equal on all agents of the group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Asks one agent to prove that it is alive in this boot, by returning ``nonce``."""
+
+    destination: NodeId
+    nonce: int
+    """u64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAck:
+    """The answer to :class:`Probe`."""
+
+    destination: NodeId
+    nonce: int
+
+
+class ElectionKind(Enum):
+    """What an :class:`Election` asks for."""
+
+    PRE = Flag.PRE
+    """Would you grant?  Nothing changes."""
+    VOTE = Flag.VOTE
+    """Grant, I am the candidate."""
+    TRANSFER = Flag.TRANSFER
+    """To the master: hand over to me."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Election:
+    """Asks for grants (bully election, Garcia-Molina 1982)."""
+
+    kind: ElectionKind
+    ballot: Ballot
+    proposed_term: Term
+
+
+class ObjectionCode(IntEnum):
+    """Why a voter objects (protocol.md 3.2)."""
+
+    ALIVE = 1
+    LEASE = 2
+    RANK = 3
+    TERM = 4
+    PAUSED = 5
+    NOT_READY = 6
+    AMNESIA = 7
+    CONFIG = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """A reasoned veto."""
+
+    code: ObjectionCode
+    remaining_ms: int
+    """u32, for how long at least."""
+    term: Term
+    """The voter's term."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A grant, or an objection, for one ballot."""
+
+    destination: NodeId
+    ballot: Ballot
+    objection: Objection | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coordinator:
+    """Victory: the sender is master under the term of the header."""
+
+    ballot: Ballot
+
+
+class ResignPhase(IntEnum):
+    """Steps of a planned handover."""
+
+    PREPARE = 1
+    READY = 2
+    COMMIT = 3
+    ABORT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resign:
+    """One step of a planned handover between the master and ``successor``."""
+
+    phase: ResignPhase
+    ballot: Ballot
+    """The ballot of the mastership that ends."""
+    successor: NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goodbye:
+    """The sender leaves the group now and holds none of its addresses."""
+
+    reason: RoleReason
+
+
+Body: TypeAlias = Heartbeat | Probe | ProbeAck | Election | Answer | Coordinator | Resign | Goodbye
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """A header and its body."""
+
+    header: Header
+    body: Body
+
+
+class DiscardReason(Enum):
+    """Why a received datagram changed nothing; the first four need no key to be told."""
+
+    MALFORMED = auto()
+    """Not of the wire format, or of another major version."""
+    OTHER_CLUSTER = auto()
+    UNKNOWN_GROUP = auto()
+    UNKNOWN_KEY = auto()
+    BAD_MAC = auto()
+    BAD_TTL = auto()
+    OWN = auto()
+    """Sent by this very boot."""
+    REPLAYED = auto()
+    """Sequence number seen before, or too old to tell."""
+    UNPROVEN = auto()
+    """A boot that has not answered our challenge yet."""
+    OTHER_DESTINATION = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A datagram that was thrown away; a value, never an exception."""
+
+    reason: DiscardReason
+    detail: str = ""

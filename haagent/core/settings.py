@@ -1,0 +1,152 @@
+"""All parameters of the protocol and the data plane, validated and frozen.
+
+``haagent.config`` makes these from the operator's file; the simulator and the tests make
+them directly.  Nothing here reads or checks a file.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import TypeAlias
+
+from haagent.core.identity import GroupId, NodeId, Priority, group_id, node_id
+from haagent.core.units import DurationNs, milliseconds, seconds
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPInterface: TypeAlias = IPv4Interface | IPv6Interface
+"""An address with its prefix length, as it is put on an interface."""
+
+MULTICAST_IPV4 = IPv4Address("224.0.0.254")
+MULTICAST_IPV6 = IPv6Address("ff02::114")
+"""Reserved for experiments (RFC 4727); link-local groups are never routed and are flooded by
+switches that snoop (RFC 4541)."""
+
+DEFAULT_PORT = 6940
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathSettings:
+    """One interface that carries every heartbeat, by multicast or to named peers."""
+
+    interface: str
+    group: IPAddress = MULTICAST_IPV4
+    """Multicast group; its family is the family of the path.  Unused with ``peers``."""
+    peers: tuple[IPAddress, ...] = ()
+    """Unicast instead of multicast when not empty; all of one family."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatSettings:
+    """Intervals and time limits of failure detection and election (protocol.md 3.7)."""
+
+    paths: tuple[PathSettings, ...]
+    port: int = DEFAULT_PORT
+    interval: DurationNs = milliseconds(200)
+    """I: a master sends at this interval, 10 ms or more."""
+
+    @property
+    def backup_interval(self) -> DurationNs:
+        """How often an agent sends that is master of nothing: 5 I, which keeps the total rate low."""
+        return DurationNs(5 * self.interval)
+
+    @property
+    def listen(self) -> DurationNs:
+        """How long an agent listens before it may claim anything: 1 s, or 3 I when that is longer."""
+        return DurationNs(max(seconds(1), 3 * self.interval))
+
+    @property
+    def takeover(self) -> DurationNs:
+        """Silence after which peers take over: an agent that was away longer fences itself."""
+        return DurationNs(3 * self.interval)
+
+    @property
+    def stagger(self) -> DurationNs:
+        """Delay per position in the order of ranks, so that the best backup moves first."""
+        return milliseconds(20)
+
+    @property
+    def answer_timeout(self) -> DurationNs:
+        """E: how long a candidate waits for answers."""
+        return milliseconds(30)
+
+
+class Preempt(Enum):
+    """When a better agent takes a group from a healthy master, always by planned handover."""
+
+    NEVER = "never"
+    AFTER = "after"
+    IMMEDIATELY = "immediately"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSettings:
+    """A set of virtual addresses that move together."""
+
+    name: str
+    priority: Priority
+    interface: str
+    addresses: tuple[IPInterface, ...]
+    preempt: Preempt = Preempt.AFTER
+    preempt_after: DurationNs = seconds(5)
+    """Used with ``Preempt.AFTER`` only."""
+
+    @property
+    def id(self) -> GroupId:
+        return group_id(self.name)
+
+
+class When(Enum):
+    """The role in which a backend server is wanted."""
+
+    ALWAYS = "always"
+    MASTER = "master"
+    BACKUP = "backup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """One line of a HAProxy backend, and the condition under which it is wanted."""
+
+    name: str
+    address: IPAddress
+    port: int
+    weight: int = 100
+    """0..256, HAProxy's own range."""
+    check: bool = True
+    """Whether HAProxy health-checks the server."""
+    when: When = When.ALWAYS
+    group: GroupId | None = None
+    """The group whose role ``when`` means; always set when ``when`` is not ALWAYS."""
+    of: str | None = None
+    """Only while the peer of this node name is alive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSettings:
+    """The servers of one HAProxy backend; haagent owns the whole list."""
+
+    name: str
+    servers: tuple[ServerSettings, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HAProxySettings:
+    """The local HAProxy: its Runtime API and the backends that haagent owns."""
+
+    socket: str
+    backends: tuple[BackendSettings, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """Everything one agent needs to know."""
+
+    node: str
+    cluster: str
+    heartbeat: HeartbeatSettings
+    groups: tuple[GroupSettings, ...]
+    haproxy: HAProxySettings | None = None
+
+    @property
+    def node_id(self) -> NodeId:
+        return node_id(self.node)

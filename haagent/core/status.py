@@ -1,0 +1,102 @@
+"""A frozen view of everything one agent knows, for the command line and other observers."""
+
+from dataclasses import dataclass
+
+from haagent.core.actions import Backend, Record, Severity
+from haagent.core.identity import BootId, NodeId, Priority, Term
+from haagent.core.messages import RoleReason, State
+from haagent.core.settings import IPAddress, IPInterface
+from haagent.core.units import MonoNs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressStatus:
+    """One virtual address of a group on this host."""
+
+    address: IPInterface
+    held: bool
+    """Confirmed by the kernel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleStatus:
+    """The role of one agent in one group."""
+
+    group: str
+    state: State
+    reason: RoleReason
+    since: MonoNs
+    priority: Priority
+    term: Term
+    master: str | None
+    """Name of the master in that agent's view."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStatus:
+    """This agent in one group."""
+
+    role: RoleStatus
+    interface: str
+    addresses: tuple[AddressStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathStatus:
+    """What came from a peer over one of our paths."""
+
+    interface: str
+    source: IPAddress
+    last_heard: MonoNs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStatus:
+    """Another agent, as last heard."""
+
+    name: str
+    node: NodeId
+    boot: BootId
+    alive: bool
+    last_heard: MonoNs
+    hears_us: bool
+    """Whether its newest heartbeat lists us as heard."""
+    paths: tuple[PathStatus, ...]
+    roles: tuple[RoleStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendsStatus:
+    """HAProxy: wanted and seen."""
+
+    reachable: bool
+    wanted: tuple[Backend, ...]
+    seen: tuple[Backend, ...]
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """A condition that lasts and that an operator should end."""
+
+    kind: str
+    text: str
+    severity: Severity
+    since: MonoNs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One agent's whole view."""
+
+    node: str
+    node_id: NodeId
+    boot: BootId
+    cluster: str
+    groups: tuple[GroupStatus, ...]
+    peers: tuple[PeerStatus, ...]
+    haproxy: BackendsStatus | None
+    """None when no HAProxy is configured."""
+    alarms: tuple[Alarm, ...]
+    records: tuple[Record, ...]
+    """The newest records, oldest first."""

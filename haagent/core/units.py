@@ -1,0 +1,45 @@
+"""Time as types: monotonic, wall and duration never mix.
+
+Timers run on :data:`MonoNs` (CLOCK_BOOTTIME); :data:`WallNs` goes into records and
+the hybrid logical clock and never reaches a timer.
+"""
+
+from dataclasses import dataclass
+from typing import NewType
+
+MonoNs = NewType("MonoNs", int)
+"""Nanoseconds on CLOCK_BOOTTIME."""
+
+WallNs = NewType("WallNs", int)
+"""Nanoseconds since the epoch on CLOCK_REALTIME."""
+
+DurationNs = NewType("DurationNs", int)
+"""A length of time in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One reading of both clocks."""
+
+    mono: MonoNs
+    wall: WallNs
+
+
+def milliseconds(count: int) -> DurationNs:
+    """Return ``count`` milliseconds in nanoseconds."""
+    return DurationNs(count * 1_000_000)
+
+
+def seconds(count: int) -> DurationNs:
+    """Return ``count`` seconds in nanoseconds."""
+    return DurationNs(count * 1_000_000_000)
+
+
+def later(start: MonoNs, delay: DurationNs) -> MonoNs:
+    """Return the instant ``delay`` after ``start``."""
+    return MonoNs(start + delay)
+
+
+def between(start: MonoNs, end: MonoNs) -> DurationNs:
+    """Return how long it is from ``start`` to ``end``; negative when ``end`` came first."""
+    return DurationNs(end - start)
