@@ -46,12 +46,12 @@ class HeartbeatSettings:
 
     @property
     def backup_interval(self) -> DurationNs:
-        """How often an agent sends that is master of nothing: 5 I, which keeps the total rate low."""
+        """How often an agent sends in a group that it is not master of: 5 I."""
         return DurationNs(5 * self.interval)
 
     @property
     def listen(self) -> DurationNs:
-        """How long an agent listens before it may claim anything: 1 s, or 3 I when that is longer."""
+        """How long an agent listens before any claim: 1 s, or 3 I when that is longer."""
         return DurationNs(max(seconds(1), 3 * self.interval))
 
     @property
