@@ -1,0 +1,405 @@
+"""The agent: joins the machines into one function from events to actions.
+
+Feed every event to :meth:`Agent.step`, perform the actions it returns in order, and call it
+again with ``Tick`` no later than :meth:`Agent.deadline`.  Total: every state accepts every
+event.  Pure: the same settings, seed and events give the same actions.
+
+Order inside a step: own lateness, clocks, membership and detector, election, ownership,
+backends.  A machine never calls back.
+"""
+
+from collections.abc import Mapping
+from random import Random
+from typing import assert_never
+
+from haagent.core.actions import (
+    Action,
+    AnnounceAddress,
+    ClaimAddress,
+    CountDiscard,
+    Finished,
+    ReleaseAddress,
+    ReserveTerm,
+    Severity,
+)
+from haagent.core.backends import Backends
+from haagent.core.clocks import Clocks
+from haagent.core.election import Election
+from haagent.core.events import (
+    ActionDone,
+    ActionFailed,
+    AddressRemoved,
+    BackendsObserved,
+    DatagramReceived,
+    Event,
+    ForeignAddressSeen,
+    LinkChanged,
+    StopRequested,
+    Tick,
+)
+from haagent.core.group import Group
+from haagent.core.identity import NO_TERM, BootId, GroupId, NodeId, Term
+from haagent.core.journal import Journal
+from haagent.core.membership import Admitted, Membership, Peer, View
+from haagent.core.messages import (
+    DiscardReason,
+    Goodbye,
+    Heartbeat,
+    Probe,
+    ProbeAck,
+    RoleReason,
+    State,
+)
+from haagent.core.outbox import Outbox
+from haagent.core.settings import AgentSettings, GroupSettings
+from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleStatus, Status
+from haagent.core.units import DurationNs, Moment, MonoNs, between, milliseconds, seconds
+
+TWIN_ALARM = seconds(10)
+CONFIG_ALARM = seconds(30)
+SKEW_ALARM = seconds(30)
+
+
+class Agent:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        boot: BootId,
+        terms: Mapping[GroupId, Term],
+        random: Random,
+    ) -> None:
+        """Make an agent that has not begun; ``terms`` are those reserved by earlier boots."""
+        self._settings = settings
+        self._timing = settings.heartbeat
+        self._node = settings.node_id
+        self._boot = boot
+        self._clocks = Clocks()
+        self._journal = Journal(self._clocks)
+        self._membership = Membership(self._node, boot, random)
+        self._outbox = Outbox(
+            node=self._node,
+            boot=boot,
+            paths=len(self._timing.paths),
+            clocks=self._clocks,
+            membership=self._membership,
+        )
+        self._groups = {
+            group.id: self._make_group(group, terms.get(group.id, NO_TERM), random)
+            for group in settings.groups
+        }
+        self._backends = Backends(settings.haproxy) if settings.haproxy else None
+        self._stopping = False
+        self._finished = False
+
+    def step(self, now: Moment, event: Event) -> list[Action]:
+        """Return what is to be done now that ``event`` has happened."""
+        if self._finished:
+            return []
+        actions = self._notice_lateness(now)
+        actions += self._take_in(now, event)
+        actions += self._tick(now)
+        actions += self._update_backends()
+        actions += self._journal.take()
+        actions += self._finish()
+        return actions
+
+    def deadline(self) -> MonoNs | None:
+        """Return when the next Tick is due; a late or early one does no harm."""
+        if self._finished:
+            return None
+        dues = [group.deadline() for group in self._groups.values()]
+        dues += [self._membership.deadline(), self._outbox.deadline(), self._journal.deadline()]
+        return min((due for due in dues if due is not None), default=None)
+
+    def status(self) -> Status:
+        """Return a frozen view of everything."""
+        return Status(
+            node=self._settings.node,
+            node_id=self._node,
+            boot=self._boot,
+            cluster=self._settings.cluster,
+            groups=tuple(self._group_status(group) for group in self._groups.values()),
+            peers=tuple(self._peer_status(peer) for peer in self._membership.peers()),
+            haproxy=self._backends.status() if self._backends else None,
+            alarms=self._journal.alarms,
+            records=self._journal.records,
+        )
+
+    # Own lateness.
+
+    def _notice_lateness(self, now: Moment) -> list[Action]:
+        due = self.deadline()
+        lateness = DurationNs(0) if due is None else between(due, now.mono)
+        if lateness < self._timing.interval // 4:
+            return []
+        self._membership.forgive(now.mono, min(lateness, self._timing.interval))
+        if lateness < self._timing.takeover:
+            return []
+        text = f"stalled for {lateness // 1_000_000} ms, longer than the peers wait"
+        self._journal.record(now, "agent.stalled", text, severity=Severity.ERROR)
+        actions: list[Action] = []
+        for group in self._groups.values():
+            actions += group.lead(now, Election.stalled)
+        return actions
+
+    # Events.
+
+    def _take_in(self, now: Moment, event: Event) -> list[Action]:
+        match event:
+            case Tick():
+                return []
+            case DatagramReceived():
+                return self._receive(now, event)
+            case LinkChanged(interface, up):
+                return self._link_changed(now, interface, up=up)
+            case AddressRemoved() | ForeignAddressSeen():
+                return self._disturbed(now, event)
+            case ActionDone():
+                return self._done(now, event)
+            case ActionFailed():
+                return self._failed(now, event)
+            case BackendsObserved():
+                return self._observe_backends(now, event)
+            case StopRequested():
+                return self._stop(now)
+            case _:
+                assert_never(event)
+
+    def _receive(self, now: Moment, event: DatagramReceived) -> list[Action]:
+        group = self._groups.get(event.datagram.header.group)
+        if group is None:
+            return [CountDiscard(event.source, DiscardReason.UNKNOWN_GROUP)]
+        actions = self._answer_probe(now, group, event)
+        result = self._membership.admit(now.mono, event)
+        if isinstance(result, Admitted):
+            return [*actions, *self._admitted(now, group, event, result)]
+        if result.challenge is not None:
+            actions.append(
+                self._outbox.on_path(
+                    now, group.election, event.path, event.source, result.challenge
+                )
+            )
+        return [*actions, CountDiscard(event.source, result.reason)]
+
+    def _answer_probe(self, now: Moment, group: Group, event: DatagramReceived) -> list[Action]:
+        """Prove that we are alive in this boot, to anybody of the cluster who asks us."""
+        header, body = event.datagram.header, event.datagram.body
+        if not isinstance(body, Probe) or body.destination != self._node:
+            return []
+        if header.boot == self._boot:
+            return []
+        ack = ProbeAck(destination=header.sender, nonce=body.nonce)
+        return [self._outbox.on_path(now, group.election, event.path, event.source, ack)]
+
+    def _admitted(
+        self, now: Moment, group: Group, event: DatagramReceived, admitted: Admitted
+    ) -> list[Action]:
+        header, body = event.datagram.header, event.datagram.body
+        peer = admitted.peer
+        if not self._clocks.merge(now.wall, header.stamp):
+            text = f"the clock of {peer.name} is more than 10 s ahead of ours"
+            self._journal.alarm(now, "clock.skew", peer.name, text, lasts=SKEW_ALARM)
+        if peer.node == self._node:
+            return self._twin_heard(now, group, event, peer)
+        if admitted.fresh:
+            self._journal.record(now, "peer.alive", f"{peer.name} is heard")
+        if isinstance(body, Heartbeat):
+            self._compare_configuration(now, group, peer, body)
+        if isinstance(body, Goodbye) and not peer.alive:
+            self._journal.record(now, "peer.left", f"{peer.name} left: {body.reason.text}")
+        return group.lead(now, Election.heard, header, body)
+
+    def _twin_heard(
+        self, now: Moment, group: Group, event: DatagramReceived, twin: Peer
+    ) -> list[Action]:
+        """Find out which of two agents with the same node name has to stay out."""
+        text = f"the agent at {event.source} also calls itself {self._settings.node}"
+        self._journal.alarm(
+            now, "node.duplicate", "", text, severity=Severity.CRITICAL, lasts=TWIN_ALARM
+        )
+        theirs = event.datagram.header
+        out = {State.INIT, State.LISTEN, State.FAULT}
+        our_claim = (group.election.state not in out, self._boot)
+        if our_claim > (theirs.state not in out, twin.boot) or theirs.state is State.FAULT:
+            return []
+        actions: list[Action] = []
+        for each in self._groups.values():
+            actions += each.lead(now, Election.twin_heard)
+        return actions
+
+    def _compare_configuration(
+        self, now: Moment, group: Group, peer: Peer, heartbeat: Heartbeat
+    ) -> None:
+        subject = f"{peer.name} {group.settings.name}"
+        if heartbeat.config_hash == group.config_hash:
+            self._journal.clear(now, "config.differs", subject)
+            return
+        text = f"{peer.name} has other addresses or another interval in {group.settings.name}"
+        self._journal.alarm(now, "config.differs", subject, text, lasts=CONFIG_ALARM)
+
+    def _link_changed(self, now: Moment, interface: str, *, up: bool) -> list[Action]:
+        subject = f"interface {interface}"
+        if up:
+            self._journal.clear(now, "link.down", subject)
+        else:
+            text = f"{subject} is down or missing"
+            self._journal.alarm(now, "link.down", subject, text, severity=Severity.ERROR)
+        actions: list[Action] = []
+        for group in self._on_interface(interface):
+            actions += group.lead(now, Election.link_changed, up=up)
+        return actions
+
+    def _disturbed(self, now: Moment, event: AddressRemoved | ForeignAddressSeen) -> list[Action]:
+        actions: list[Action] = []
+        for group in self._on_interface(event.interface):
+            if isinstance(event, AddressRemoved):
+                group.ownership.removed(now, event.address)
+            else:
+                actions += group.ownership.foreign(now, event.address, event.mac)
+        return actions
+
+    def _done(self, now: Moment, event: ActionDone) -> list[Action]:
+        match event.action:
+            case ClaimAddress() | ReleaseAddress() as action:
+                return [*self._groups[action.group].ownership.done(now, action)]
+            case ReserveTerm():
+                self._journal.clear(now, "state.unwritable", "")
+            case _:
+                pass
+        return []
+
+    def _failed(self, now: Moment, failure: ActionFailed) -> list[Action]:
+        match failure.action:
+            case ClaimAddress() | ReleaseAddress() | AnnounceAddress() as action:
+                self._groups[action.group].ownership.failed(now, failure)
+            case ReserveTerm():
+                text = f"terms cannot be written and may repeat after a restart: {failure.text}"
+                self._journal.alarm(now, "state.unwritable", "", text)
+            case _:
+                pass
+        return []
+
+    def _observe_backends(self, now: Moment, event: BackendsObserved) -> list[Action]:
+        if self._backends is not None:
+            self._backends.observed(event)
+        if event.trouble:
+            self._journal.alarm(now, "haproxy.trouble", "", f"HAProxy: {event.trouble}")
+        else:
+            self._journal.clear(now, "haproxy.trouble", "")
+        return []
+
+    def _stop(self, now: Moment) -> list[Action]:
+        self._stopping = True
+        actions: list[Action] = []
+        for group in self._groups.values():
+            actions += group.lead(now, Election.stop)
+        return actions
+
+    # What is due, and what follows for HAProxy and for the end.
+
+    def _tick(self, now: Moment) -> list[Action]:
+        actions: list[Action] = []
+        self._journal.tick(now)
+        for peer in self._membership.expire(now.mono):
+            silence = between(peer.last_heard, now.mono) // 1_000_000
+            text = f"{peer.name} has been silent for {silence} ms"
+            self._journal.record(now, "peer.dead", text, severity=Severity.WARNING)
+            for group in self._groups.values():
+                actions += group.lead(now, Election.peer_lost, peer.node)
+        for group in self._groups.values():
+            actions += group.tick(now)
+        return [*actions, *self._outbox.tick(now)]
+
+    def _update_backends(self) -> list[Action]:
+        if self._backends is None:
+            return []
+        states = {key: group.election.state for key, group in self._groups.items()}
+        terms = {key: group.election.term for key, group in self._groups.items()}
+        alive = {peer.name for peer in self._membership.living()}
+        return [*self._backends.update(states, terms, alive)]
+
+    def _finish(self) -> list[Action]:
+        stopped = all(group.election.stopped for group in self._groups.values())
+        if not self._stopping or not stopped or not self._outbox.empty:
+            return []
+        self._finished = True
+        return [Finished()]
+
+    # Views.
+
+    def _make_group(self, group: GroupSettings, term: Term, random: Random) -> Group:
+        election = Election(
+            group=group,
+            timing=self._timing,
+            membership=self._membership,
+            node=self._node,
+            boot=self._boot,
+            term=term,
+            random=random,
+        )
+        return Group(
+            settings=self._settings,
+            group=group,
+            election=election,
+            membership=self._membership,
+            journal=self._journal,
+            outbox=self._outbox,
+        )
+
+    def _on_interface(self, interface: str) -> list[Group]:
+        return [g for g in self._groups.values() if g.settings.interface == interface]
+
+    def _group_status(self, group: Group) -> GroupStatus:
+        election = group.election
+        role = RoleStatus(
+            group=group.settings.name,
+            state=election.state,
+            reason=election.reason,
+            since=election.since,
+            priority=election.priority,
+            term=election.term,
+            master=self._name(election.master),
+        )
+        return GroupStatus(
+            role=role,
+            interface=group.settings.interface,
+            addresses=group.ownership.status(),
+        )
+
+    def _peer_status(self, peer: Peer) -> PeerStatus:
+        paths = self._timing.paths
+        views = (view for view in peer.views.values() if view.header.group in self._groups)
+        return PeerStatus(
+            name=peer.name,
+            node=peer.node,
+            boot=peer.boot,
+            alive=peer.alive,
+            last_heard=peer.last_heard,
+            hears_us=peer.hears_us,
+            paths=tuple(
+                PathStatus(interface=paths[index].interface, source=source, last_heard=at)
+                for index, (source, at) in sorted(peer.paths.items())
+            ),
+            roles=tuple(self._peer_role(view) for view in views),
+        )
+
+    def _peer_role(self, view: View) -> RoleStatus:
+        header, heartbeat = view.header, view.heartbeat
+        age_ms = 0 if heartbeat is None else heartbeat.role_age_ms
+        return RoleStatus(
+            group=self._groups[header.group].settings.name,
+            state=header.state,
+            reason=RoleReason.STARTING if heartbeat is None else heartbeat.reason,
+            since=MonoNs(view.at - milliseconds(age_ms)),
+            priority=header.priority,
+            term=header.term,
+            master=self._name(header.master),
+        )
+
+    def _name(self, node: NodeId | None) -> str | None:
+        if node is None or node == self._node:
+            return None if node is None else self._settings.node
+        peer = self._membership.get(node)
+        return f"{node:016x}" if peer is None else peer.name

@@ -1,0 +1,133 @@
+"""One group on this agent: its election leads, its ownership follows, its words go out.
+
+Order of what follows from a change of role: release, then say; claim, then say, then
+announce (an address is announced when the kernel confirms it).
+"""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Concatenate, ParamSpec
+
+from haagent.core.actions import Action, ReserveTerm
+from haagent.core.election import Election, Say
+from haagent.core.identity import NO_TERM, Term
+from haagent.core.journal import Journal
+from haagent.core.membership import Membership
+from haagent.core.messages import Heartbeat, RoleReason, State
+from haagent.core.outbox import Outbox
+from haagent.core.ownership import Ownership
+from haagent.core.settings import AgentSettings, GroupSettings
+from haagent.core.units import Moment, MonoNs, between, later
+
+P = ParamSpec("P")
+
+TERMS_RESERVED = 8
+"""Terms written to disk ahead of use, so that a slow disk never delays a takeover."""
+
+
+class Group:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        *,
+        settings: AgentSettings,
+        group: GroupSettings,
+        election: Election,
+        membership: Membership,
+        journal: Journal,
+        outbox: Outbox,
+    ) -> None:
+        self.settings = group
+        self.election = election
+        self.ownership = Ownership(group, journal)
+        self.config_hash = _config_hash(settings, group)
+        self._node_name = settings.node
+        self._membership = membership
+        self._journal = journal
+        self._outbox = outbox
+        self._heartbeat_due: MonoNs | None = None
+        self._reserved = NO_TERM
+
+    def lead(
+        self,
+        now: Moment,
+        change: Callable[Concatenate[Election, MonoNs, P], list[Say]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[Action]:
+        """Let ``change`` happen to the election; return what follows from it, in order."""
+        election = self.election
+        state, term = election.state, election.term
+        says = change(election, now.mono, *args, **kwargs)
+        if election.state is not state:
+            self._role_changed(now, state)
+        words: list[Action] = []
+        for say in says:
+            words += self._outbox.say(now, election, say)
+        match state.owns_addresses, election.state.owns_addresses:
+            case True, False:
+                # Release first: a peer may act on our word at once, and then two hosts answer.
+                return [*self.ownership.let_go(election.term), *words]
+            case False, True:
+                return [*self.ownership.take(now, election.term), *words]
+            case True, True if election.term != term:
+                return [*words, *self.ownership.renew(now, election.term)]
+            case _:
+                return words
+
+    def tick(self, now: Moment) -> list[Action]:
+        """Do what is due."""
+        actions = self.lead(now, Election.tick)
+        actions += self.ownership.tick(now)
+        if self.ownership.gives_up(now):
+            actions += self.lead(now, Election.claim_failed)
+        return [*actions, *self._beat(now), *self._reserve()]
+
+    def deadline(self) -> MonoNs | None:
+        """Return when :meth:`tick` is due."""
+        dues = (self._heartbeat_due, self.election.deadline(), self.ownership.deadline())
+        return min((due for due in dues if due is not None), default=None)
+
+    def _role_changed(self, now: Moment, before: State) -> None:
+        election = self.election
+        self._heartbeat_due = now.mono
+        self._journal.record(
+            now,
+            "role.changed",
+            f"{before.name.lower()} -> {election.state.name.lower()}: {election.reason.text}",
+            group=self.settings.name,
+            term=election.term,
+        )
+
+    def _beat(self, now: Moment) -> list[Action]:
+        if self._heartbeat_due is None or now.mono < self._heartbeat_due:
+            return []
+        self._heartbeat_due = later(now.mono, self.election.interval)
+        if self.election.reason is RoleReason.DUPLICATE_NODE:
+            # Two voices under one name would confuse everybody else: ours stays silent.
+            return []
+        return [*self._outbox.once(now, self.election, Say(self._heartbeat(now)))]
+
+    def _heartbeat(self, now: Moment) -> Heartbeat:
+        election = self.election
+        return Heartbeat(
+            name=self._node_name,
+            reason=election.reason,
+            role_age_ms=between(election.since, now.mono) // 1_000_000,
+            heard=tuple(peer.heard_entry(now.mono) for peer in self._membership.living()),
+            config_hash=self.config_hash,
+        )
+
+    def _reserve(self) -> list[Action]:
+        if self.election.term + TERMS_RESERVED // 2 <= self._reserved:
+            return []
+        self._reserved = Term(self.election.term + TERMS_RESERVED)
+        return [ReserveTerm(self.settings.id, self._reserved)]
+
+
+def _config_hash(agent: AgentSettings, group: GroupSettings) -> int:
+    """Return 64 bits over what all agents of a group must have alike."""
+    addresses = sorted(str(address) for address in group.addresses)
+    text = "\n".join([group.name, str(agent.heartbeat.interval), *addresses])
+    return int.from_bytes(sha256(text.encode()).digest()[:8], "big")

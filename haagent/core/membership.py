@@ -1,0 +1,222 @@
+"""Who is there: sessions with other agents, proven fresh, and whether each is alive.
+
+A boot of a peer counts only after it has answered a nonce of ours (protocol.md 4.2), so a
+capture played back later changes nothing.  After that every sequence number counts once.
+
+What this module does not do: check a MAC (``haagent.wire.auth``), or judge who should be
+master (``haagent.core.election``).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from haagent.core.detector import FixedTimeout, Verdict
+from haagent.core.events import DatagramReceived
+from haagent.core.identity import BootId, GroupId, NodeId, Rank
+from haagent.core.messages import (
+    Answer,
+    DiscardReason,
+    Goodbye,
+    Header,
+    Heard,
+    Heartbeat,
+    Probe,
+    ProbeAck,
+    RoleReason,
+)
+from haagent.core.replay import ReplayWindow
+from haagent.core.settings import IPAddress
+from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds
+
+CHALLENGE_INTERVAL = milliseconds(50)
+"""How soon an unanswered challenge is repeated, with the same nonce."""
+
+MAX_PENDING = 32
+"""Bound on boots that are being challenged; the oldest gives way."""
+
+
+@dataclass(slots=True)
+class View:
+    """What a peer last said of one group."""
+
+    header: Header
+    heartbeat: Heartbeat | None
+    at: MonoNs
+
+
+class Peer:
+    """One proven boot of another agent."""
+
+    def __init__(self, header: Header, at: MonoNs) -> None:
+        self.node = header.sender
+        self.boot = header.boot
+        self.name = f"{header.sender:016x}"
+        self.views: dict[GroupId, View] = {}
+        self.paths: dict[int, tuple[IPAddress, MonoNs]] = {}
+        self.last_heard = at
+        self.alive = True
+        self.hears_us = False
+        self.window = ReplayWindow(header.sequence)
+        self.detector = FixedTimeout(at, milliseconds(header.timeout_ms))
+        self._newest_sequence = header.sequence
+
+    def heard(self, event: DatagramReceived, us: NodeId) -> None:
+        """Take in an admitted datagram."""
+        header, body = event.datagram.header, event.datagram.body
+        self.last_heard = event.received_at
+        self.paths[event.path] = (event.source, event.received_at)
+        self._newest_sequence = max(self._newest_sequence, header.sequence)
+        self._keep_view(header, body if isinstance(body, Heartbeat) else None, event.received_at)
+        if isinstance(body, Heartbeat):
+            self.name = body.name
+            self.hears_us = any(entry.node == us for entry in body.heard)
+        if isinstance(body, Goodbye) and body.reason is RoleReason.STOPPING:
+            del self.views[header.group]
+        self.detector.heard(event.received_at, self._timeout(header))
+
+    def heard_entry(self, now: MonoNs) -> Heard:
+        """Return this peer's line of our HEARD list."""
+        return Heard(
+            node=self.node,
+            sequence_low=self._newest_sequence & 0xFFFF_FFFF,
+            age_us=between(self.last_heard, now) // 1000,
+        )
+
+    def _keep_view(self, header: Header, heartbeat: Heartbeat | None, at: MonoNs) -> None:
+        old = self.views.get(header.group)
+        if heartbeat is None and old is not None:
+            heartbeat = old.heartbeat
+        self.views[header.group] = View(header, heartbeat, at)
+
+    def _timeout(self, header: Header) -> DurationNs:
+        # A peer that is master of any group speaks often: its shortest promise counts.
+        promises = [view.header.timeout_ms for view in self.views.values()]
+        return milliseconds(min(promises, default=header.timeout_ms))
+
+
+@dataclass(slots=True)
+class _Challenge:
+    nonce: int
+    sent_at: MonoNs
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A datagram that must change nothing; ``challenge`` is to be sent back to its source."""
+
+    reason: DiscardReason
+    challenge: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A datagram that counts."""
+
+    peer: Peer
+    fresh: bool
+    """Whether this peer, or this boot of it, counts from now on."""
+
+
+class Membership:
+    """All other agents that one agent knows of."""
+
+    def __init__(self, node: NodeId, boot: BootId, random: Random) -> None:
+        self._node = node
+        self._boot = boot
+        self._random = random
+        self._peers: dict[NodeId, Peer] = {}
+        self._pending: dict[tuple[NodeId, BootId], _Challenge] = {}
+
+    def admit(self, now: MonoNs, event: DatagramReceived) -> Admitted | Refused:
+        """Return the peer whose datagram this is, or why it must change nothing."""
+        header, body = event.datagram.header, event.datagram.body
+        if (header.sender, header.boot) == (self._node, self._boot):
+            return Refused(DiscardReason.OWN)
+        if isinstance(body, Probe | ProbeAck | Answer) and body.destination != self._node:
+            return Refused(DiscardReason.OTHER_DESTINATION)
+        peer = self._peers.get(header.sender)
+        if peer is None or peer.boot != header.boot:
+            return self._prove(now, event)
+        if not peer.window.accept(header.sequence):
+            return Refused(DiscardReason.REPLAYED)
+        fresh = not peer.alive and not isinstance(body, Goodbye)
+        peer.heard(event, self._node)
+        peer.alive = bool(peer.views)
+        return Admitted(peer, fresh)
+
+    def expire(self, now: MonoNs) -> list[Peer]:
+        """Return the peers that are found dead now, each once."""
+        alive = [peer for peer in self._peers.values() if peer.alive]
+        dead = [peer for peer in alive if peer.detector.verdict(now) is Verdict.DEAD]
+        for peer in dead:
+            peer.alive = False
+        return dead
+
+    def forgive(self, now: MonoNs, lateness: DurationNs) -> None:
+        """Put off every verdict after a late step of our own."""
+        for peer in self.living():
+            peer.detector.forgive(now, lateness)
+
+    def deadline(self) -> MonoNs | None:
+        """Return when the next living peer is due to be found dead."""
+        alive = (peer for peer in self._peers.values() if peer.alive)
+        return min((peer.detector.deadline() for peer in alive), default=None)
+
+    def peers(self) -> list[Peer]:
+        """Return every peer ever proven, dead ones too, by name."""
+        return sorted(self._peers.values(), key=lambda peer: peer.name)
+
+    def get(self, node: NodeId) -> Peer | None:
+        """Return the peer with this id, dead or alive."""
+        return self._peers.get(node)
+
+    def living(self) -> Iterator[Peer]:
+        """Yield the living peers; another agent that uses our own name is none."""
+        return (p for p in self._peers.values() if p.alive and p.node != self._node)
+
+    def voters(self, group: GroupId) -> dict[NodeId, Header]:
+        """Return what each living peer last said of ``group``."""
+        return {p.node: p.views[group].header for p in self.living() if group in p.views}
+
+    def better(self, group: GroupId, rank: Rank) -> list[NodeId]:
+        """Return the living electable peers of ``group`` above ``rank``, best first."""
+        above = [h for h in self.voters(group).values() if h.electable and h.rank > rank]
+        return [header.sender for header in sorted(above, key=lambda h: h.rank, reverse=True)]
+
+    def _prove(self, now: MonoNs, event: DatagramReceived) -> Admitted | Refused:
+        header, body = event.datagram.header, event.datagram.body
+        known = self._peers.get(header.sender)
+        if known is not None and known.alive:
+            # Two living boots of one node are two agents with one name: the newcomer must
+            # not take the place of the one that we know.
+            return Refused(DiscardReason.UNPROVEN)
+        key = (header.sender, header.boot)
+        challenge = self._pending.get(key)
+        if challenge is not None and isinstance(body, ProbeAck) and body.nonce == challenge.nonce:
+            del self._pending[key]
+            return self._establish(event)
+        if challenge is not None and now < later(challenge.sent_at, CHALLENGE_INTERVAL):
+            return Refused(DiscardReason.UNPROVEN)
+        if challenge is None:
+            challenge = self._pend(key, now)
+        challenge.sent_at = now
+        probe = Probe(destination=header.sender, nonce=challenge.nonce)
+        return Refused(DiscardReason.UNPROVEN, probe)
+
+    def _pend(self, key: tuple[NodeId, BootId], now: MonoNs) -> _Challenge:
+        if len(self._pending) >= MAX_PENDING:
+            del self._pending[min(self._pending, key=lambda k: self._pending[k].sent_at)]
+        challenge = _Challenge(self._random.getrandbits(64), now)
+        self._pending[key] = challenge
+        return challenge
+
+    def _establish(self, event: DatagramReceived) -> Admitted:
+        header = event.datagram.header
+        known = self._peers.get(header.sender)
+        peer = Peer(header, event.received_at)
+        if known is not None:
+            peer.name = known.name
+        peer.heard(event, self._node)
+        self._peers[header.sender] = peer
+        return Admitted(peer, fresh=True)

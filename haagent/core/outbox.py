@@ -1,0 +1,123 @@
+"""What this agent says: datagrams with their headers, on every path, and said again.
+
+Messages of the election are sent three times, because nothing else repeats them; heartbeats
+repeat themselves.  Every copy is a datagram with a sequence number of its own.
+"""
+
+from dataclasses import dataclass
+
+from haagent.core.actions import SendDatagram
+from haagent.core.clocks import Clocks
+from haagent.core.election import Election, Say
+from haagent.core.identity import BootId, NodeId, Term
+from haagent.core.membership import Membership
+from haagent.core.messages import Body, Datagram, Election as Call, Flag, Header, State
+from haagent.core.settings import IPAddress
+from haagent.core.units import Moment, MonoNs, later, milliseconds
+
+REPEATS = (milliseconds(4), milliseconds(12))
+"""When a message is sent again: at 5 % loss this cut the worst failover from 4.0 to 3.4 I."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """A message that is sent again while its sender is still what it was."""
+
+    due: MonoNs
+    election: Election
+    say: Say
+    state: State
+    term: Term
+
+
+class Outbox:
+    """The words of one agent, over all its groups."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        boot: BootId,
+        paths: int,
+        clocks: Clocks,
+        membership: Membership,
+    ) -> None:
+        self._node = node
+        self._boot = boot
+        self._paths = range(paths)
+        self._clocks = clocks
+        self._membership = membership
+        self._sequence = 0
+        self._repeats: list[_Repeat] = []
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to be said again."""
+        return not self._repeats
+
+    def say(self, now: Moment, election: Election, say: Say) -> list[SendDatagram]:
+        """Return the first copy on every path; the others follow from :meth:`tick`."""
+        for pause in REPEATS:
+            due = later(now.mono, pause)
+            self._repeats.append(_Repeat(due, election, say, election.state, election.term))
+        return self.once(now, election, say)
+
+    def once(self, now: Moment, election: Election, say: Say) -> list[SendDatagram]:
+        """Return one copy on every path: by multicast, or to every known address of a peer."""
+        if say.to is None:
+            return [self.on_path(now, election, path, None, say.body) for path in self._paths]
+        peer = self._membership.get(say.to)
+        known = {} if peer is None else peer.paths
+        return [
+            self.on_path(now, election, path, source, say.body)
+            for path, (source, _) in known.items()
+        ]
+
+    def on_path(
+        self,
+        now: Moment,
+        election: Election,
+        path: int,
+        destination: IPAddress | None,
+        body: Body,
+    ) -> SendDatagram:
+        """Return ``body`` as one datagram on one path."""
+        self._sequence += 1
+        header = self._header(now, election, path, body)
+        return SendDatagram(Datagram(header, body), destination)
+
+    def tick(self, now: Moment) -> list[SendDatagram]:
+        """Return the copies that are due."""
+        due = [repeat for repeat in self._repeats if repeat.due <= now.mono]
+        self._repeats = [repeat for repeat in self._repeats if repeat.due > now.mono]
+        copies: list[SendDatagram] = []
+        for repeat in due:
+            if (repeat.election.state, repeat.election.term) == (repeat.state, repeat.term):
+                copies += self.once(now, repeat.election, repeat.say)
+        return copies
+
+    def deadline(self) -> MonoNs | None:
+        """Return when :meth:`tick` is due."""
+        return min((repeat.due for repeat in self._repeats), default=None)
+
+    def _header(self, now: Moment, election: Election, path: int, body: Body) -> Header:
+        interval_ms = election.interval // 1_000_000
+        flags = Flag.ELECTABLE if election.electable else Flag.NONE
+        if isinstance(body, Call):
+            flags |= body.kind.value
+        return Header(
+            sender=self._node,
+            boot=self._boot,
+            sequence=self._sequence,
+            group=election.group.id,
+            path=path,
+            flags=flags,
+            term=election.term,
+            master=election.master,
+            state=election.state,
+            base_priority=election.group.priority,
+            priority=election.priority,
+            interval_ms=interval_ms,
+            timeout_ms=3 * interval_ms,
+            stamp=self._clocks.tick(now.wall),
+        )

@@ -1,0 +1,238 @@
+"""The addresses of one group: the only writer of addresses.
+
+The election decides a role; this module turns it into claim, announce and release, keeps
+at it when the kernel refuses or somebody interferes, and gives up when nothing helps.
+
+Order: release before anybody is told; announce an address only once the kernel has it.
+"""
+
+from dataclasses import dataclass
+
+from haagent.core.actions import AnnounceAddress, ClaimAddress, ReleaseAddress, Severity
+from haagent.core.events import ActionFailed
+from haagent.core.identity import Term
+from haagent.core.journal import Journal
+from haagent.core.settings import GroupSettings, IPAddress, IPInterface
+from haagent.core.status import AddressStatus
+from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds, seconds
+
+ANNOUNCE_OFFSETS = (milliseconds(0), milliseconds(50), milliseconds(200), milliseconds(1000))
+"""When the neighbours are told after a claim; one lost frame must not leave them behind."""
+
+ANNOUNCE_REFRESH = seconds(60)
+CONFLICT_LASTS = seconds(60)
+DEFEND_INTERVAL = seconds(1)
+"""Least time between two defences of an address, so that two hosts do not storm the link."""
+
+RETRY_FIRST = milliseconds(100)
+RETRY_LONGEST = seconds(10)
+CLAIM_TIMEOUT = milliseconds(500)
+"""A master that holds none of its addresses after this long steps down."""
+
+CALM = seconds(60)
+"""An address that stays this long is no longer thought to be fought over."""
+
+AddressAction = ClaimAddress | ReleaseAddress | AnnounceAddress
+
+
+@dataclass(slots=True)
+class _Address:
+    """One virtual address: whether it is here, and what is to be tried when."""
+
+    address: IPInterface
+    held: bool = False
+    claimed_at: MonoNs | None = None
+    """When it was last claimed with success."""
+    attempts: int = 0
+    """Claims or releases in a row that failed or did not last."""
+    retry_due: MonoNs | None = None
+    announced: int = 0
+    """How many of the announcements after a claim are made."""
+    announce_due: MonoNs | None = None
+    defended_at: MonoNs | None = None
+
+
+class Ownership:
+    """See the module docstring."""
+
+    def __init__(self, group: GroupSettings, journal: Journal) -> None:
+        self._group = group
+        self._journal = journal
+        self._addresses = {item.ip: _Address(item) for item in group.addresses}
+        self._term = Term(0)
+        self._wanted = False
+        self._give_up_due: MonoNs | None = None
+
+    def take(self, now: Moment, term: Term) -> list[AddressAction]:
+        """Claim every address."""
+        self._wanted, self._term = True, term
+        self._give_up_due = later(now.mono, CLAIM_TIMEOUT)
+        for item in self._addresses.values():
+            item.attempts = 0
+        return [self._claim(item) for item in self._addresses.values()]
+
+    def let_go(self, term: Term) -> list[AddressAction]:
+        """Release every address."""
+        self._wanted, self._term = False, term
+        self._give_up_due = None
+        for item in self._addresses.values():
+            item.attempts = 0
+        return [self._release(item) for item in self._addresses.values()]
+
+    def renew(self, now: Moment, term: Term) -> list[AddressAction]:
+        """Announce again under ``term``, after another master has given way."""
+        self._term = term
+        held = [item for item in self._addresses.values() if item.held]
+        return [self._announce_from_start(now, item) for item in held]
+
+    def done(self, now: Moment, action: ClaimAddress | ReleaseAddress) -> list[AddressAction]:
+        """Take in that the kernel did what was asked."""
+        item = self._addresses[action.address.ip]
+        self._journal.clear(now, "address.failed", str(item.address))
+        if isinstance(action, ReleaseAddress) or not self._wanted:
+            item.held = False
+            return []
+        item.held, item.claimed_at, item.retry_due = True, now.mono, None
+        self._give_up_due = None
+        return [self._announce_from_start(now, item)]
+
+    def failed(self, now: Moment, failure: ActionFailed) -> None:
+        """Take in that the kernel refused; the same is tried again later, ever less often."""
+        action = failure.action
+        if isinstance(action, AnnounceAddress):
+            self._journal.alarm(
+                now,
+                "address.unannounced",
+                str(action.address),
+                f"{action.address} cannot be announced on {action.interface}: {failure.text}",
+                lasts=ANNOUNCE_REFRESH,
+            )
+            return
+        assert isinstance(action, ClaimAddress | ReleaseAddress)
+        if isinstance(action, ClaimAddress) is not self._wanted:
+            return
+        item = self._addresses[action.address.ip]
+        self._retry_later(now, item)
+        verb = "claimed" if self._wanted else "released"
+        self._journal.alarm(
+            now,
+            "address.failed",
+            str(item.address),
+            f"{item.address} cannot be {verb} on {action.interface}: {failure.text}",
+            severity=Severity.ERROR,
+        )
+
+    def removed(self, now: Moment, address: IPAddress) -> None:
+        """Take in that somebody else took an address away: it comes back, with back-off."""
+        item = self._addresses.get(address)
+        if item is None or not self._wanted or not item.held:
+            return
+        if item.claimed_at is not None and between(item.claimed_at, now.mono) > CALM:
+            item.attempts = 0
+        item.held, item.announce_due = False, None
+        if item.attempts == 0:
+            item.attempts, item.retry_due = 1, now.mono
+        else:
+            self._retry_later(now, item)
+        self._journal.record(
+            now,
+            "address.removed",
+            f"{item.address} was removed from {self._group.interface} by somebody else",
+            severity=Severity.WARNING,
+            group=self._group.name,
+            term=self._term,
+        )
+
+    def foreign(self, now: Moment, address: IPAddress, mac: str) -> list[AddressAction]:
+        """Take in that another host showed an address of this group as its own."""
+        item = self._addresses.get(address)
+        if item is None or not self._wanted:
+            return []
+        self._journal.alarm(
+            now,
+            "address.conflict",
+            str(address),
+            f"{address} is also used by {mac} on {self._group.interface}",
+            severity=Severity.CRITICAL,
+            lasts=CONFLICT_LASTS,
+        )
+        if not item.held or self._defended_lately(now.mono, item):
+            return []
+        item.defended_at = now.mono
+        return [self._announce(item)]
+
+    def tick(self, now: Moment) -> list[AddressAction]:
+        """Do what is due."""
+        actions: list[AddressAction] = []
+        for item in self._addresses.values():
+            if item.retry_due is not None and item.retry_due <= now.mono:
+                item.retry_due = None
+                actions.append(self._claim(item) if self._wanted else self._release(item))
+            if item.announce_due is not None and item.announce_due <= now.mono:
+                actions.append(self._announce_next(now, item))
+        return actions
+
+    def gives_up(self, now: Moment) -> bool:
+        """Return whether the addresses could not be had in time, once per claim."""
+        over = self._give_up_due is not None and self._give_up_due <= now.mono
+        if over:
+            self._give_up_due = None
+        return over
+
+    def deadline(self) -> MonoNs | None:
+        """Return when :meth:`tick` or :meth:`gives_up` is due."""
+        dues = [self._give_up_due]
+        for item in self._addresses.values():
+            dues += [item.retry_due, item.announce_due]
+        return min((due for due in dues if due is not None), default=None)
+
+    def status(self) -> tuple[AddressStatus, ...]:
+        """Return what is held."""
+        items = self._addresses.values()
+        return tuple(AddressStatus(address=item.address, held=item.held) for item in items)
+
+    def _claim(self, item: _Address) -> ClaimAddress:
+        return ClaimAddress(
+            group=self._group.id,
+            term=self._term,
+            interface=self._group.interface,
+            address=item.address,
+        )
+
+    def _release(self, item: _Address) -> ReleaseAddress:
+        item.announce_due = item.retry_due = item.defended_at = None
+        return ReleaseAddress(
+            group=self._group.id,
+            term=self._term,
+            interface=self._group.interface,
+            address=item.address,
+        )
+
+    def _announce(self, item: _Address) -> AnnounceAddress:
+        return AnnounceAddress(
+            group=self._group.id,
+            term=self._term,
+            interface=self._group.interface,
+            address=item.address,
+        )
+
+    def _announce_from_start(self, now: Moment, item: _Address) -> AnnounceAddress:
+        item.announced = 0
+        return self._announce_next(now, item)
+
+    def _announce_next(self, now: Moment, item: _Address) -> AnnounceAddress:
+        made = item.announced
+        item.announced = min(made + 1, len(ANNOUNCE_OFFSETS))
+        pause = ANNOUNCE_REFRESH
+        if item.announced < len(ANNOUNCE_OFFSETS):
+            pause = DurationNs(ANNOUNCE_OFFSETS[made + 1] - ANNOUNCE_OFFSETS[made])
+        item.announce_due = later(now.mono, pause)
+        return self._announce(item)
+
+    def _retry_later(self, now: Moment, item: _Address) -> None:
+        pause = min(RETRY_FIRST << min(item.attempts, 16), RETRY_LONGEST)
+        item.attempts += 1
+        item.retry_due = later(now.mono, DurationNs(pause))
+
+    def _defended_lately(self, now: MonoNs, item: _Address) -> bool:
+        return item.defended_at is not None and now < later(item.defended_at, DEFEND_INTERVAL)

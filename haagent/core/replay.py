@@ -1,0 +1,27 @@
+"""The replay window of one boot of one peer: every sequence number counts once.
+
+Source: the sliding window of RFC 4303 3.4.3, 1024 wide.
+"""
+
+WINDOW = 1024
+
+
+class ReplayWindow:
+    """Which of the last 1024 sequence numbers were seen."""
+
+    def __init__(self, sequence: int) -> None:
+        self._newest = sequence
+        self._seen = 1
+
+    def accept(self, sequence: int) -> bool:
+        """Return whether ``sequence`` is new, and remember it."""
+        ahead = sequence - self._newest
+        if ahead > 0:
+            self._seen = (self._seen << min(ahead, WINDOW) | 1) & ((1 << WINDOW) - 1)
+            self._newest = sequence
+            return True
+        bit = 1 << -ahead
+        if -ahead >= WINDOW or self._seen & bit:
+            return False
+        self._seen |= bit
+        return True
