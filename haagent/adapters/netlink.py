@@ -1,0 +1,327 @@
+"""Virtual addresses on interfaces, and the links under them, through rtnetlink.
+
+:meth:`Netlink.claim` and :meth:`Netlink.release` put an address on an interface and take
+it off; :meth:`Netlink.run` watches and posts ``LinkChanged`` and ``AddressRemoved``.  What
+a notification says is never believed, only that there was one: the state is then asked for
+anew, so lost, late and doubled notifications do no harm.
+
+The kernel does the work of an rtnetlink request inside ``send`` and leaves the answer in
+the socket, so one request is one plain function call of some 0.1 ms.  pyroute2's codecs are
+used, not its ``AsyncIPRoute``: there a claim takes turns of the loop between request
+and answer, and after one ENOBUFS the object raises for ever.
+
+What goes away together with a link (all IPv6 addresses when the interface is set down, every
+address when it is deleted) is said by ``LinkChanged(up=False)`` alone: what was claimed there
+is no longer watched, and whoever wants it back claims it again when the link is up.
+
+What this module does not do: decide who holds an address (``haagent.core.ownership``), tell
+the neighbours (``haagent.adapters.link_frames``), or enforce an end (``haagent.adapters.fence``).
+"""
+
+import asyncio
+import ctypes
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fcntl import ioctl
+from ipaddress import ip_interface
+from itertools import count
+from typing import Any
+
+from pyroute2.netlink import (
+    NETLINK_EXT_ACK,
+    NETLINK_GET_STRICT_CHK,
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REPLACE,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    SOL_NETLINK,
+)
+from pyroute2.netlink.rtnl import (
+    RTM_DELADDR,
+    RTM_GETADDR,
+    RTM_NEWADDR,
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_LINK,
+)
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ifaddrmsg
+from pyroute2.netlink.rtnl.marshal import MarshalRtnl
+
+from haagent.core.events import AddressRemoved, Event, LinkChanged
+from haagent.core.settings import IPAddress, IPInterface
+from haagent.core.units import DurationNs
+
+ADDRESS_PROTOCOL = 72
+"""IFA_PROTO of our addresses, by which leftovers are found; kernels before 5.18 ignore it."""
+
+SIOCETHTOOL = 0x8946
+ETHTOOL_GLINK = 0x0000_000A
+SIOCGIFFLAGS = 0x8913
+IFF_UP_AND_RUNNING = 0x0001 | 0x0040
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One address as the kernel lists it."""
+
+    index: int
+    address: IPInterface
+    tagged: bool
+
+
+class Netlink:
+    """See the module docstring.  Belongs to the network namespace that it is made in."""
+
+    def __init__(
+        self,
+        addresses: Mapping[str, frozenset[IPAddress]],
+        post: Callable[[Event], None],
+        interval: DurationNs,
+    ) -> None:
+        """``addresses``: the virtual addresses of each interface; no other interface is watched.
+
+        ``interval``: how often the carrier is asked for.  The kernel delays its own word of a
+        lost carrier by up to 0.92 s.
+        """
+        self._addresses = addresses
+        self._post = post
+        self._interval_s = interval / 1e9
+        self._up: dict[str, int] = {}
+        """Index of the interface while its link is up, 0 while not; empty before the first look."""
+        self._claimed: set[tuple[str, IPAddress]] = set()
+        self._marshal = MarshalRtnl()
+        self._numbers = count(1)
+        self._ioctls = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._requests = _netlink_socket(groups=0)
+        self._requests.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        # Lets the kernel list one interface instead of all.
+        self._requests.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+
+    async def run(self) -> None:
+        """Post the state of each link now, then every change, until cancelled."""
+        loop = asyncio.get_running_loop()
+        hint = asyncio.Event()
+        with _netlink_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR) as events:
+            loop.add_reader(events, hint.set)
+            try:
+                while True:
+                    removed = _drain(events)
+                    self._look_at_links()
+                    if removed:
+                        self._look_at_addresses()
+                    hint.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self._interval_s):
+                            await hint.wait()
+            finally:
+                loop.remove_reader(events)
+
+    async def claim(self, interface: str, address: IPInterface) -> None:
+        """Put ``address`` on ``interface``, or refresh it when it is there.
+
+        It gets no route to its prefix and, for IPv6, no duplicate address detection and no
+        preferred lifetime, so that it is never chosen as a source.  IPv4 keeps the prefix
+        route of an address that somebody else had set before.
+
+        Raises: OSError with the kernel's errno.
+        """
+        try:
+            message = _message(_index(interface), address.ip, _SETTINGS[address.version])
+            message["prefixlen"] = address.network.prefixlen
+            self._request(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, message)
+        except OSError as error:
+            raise _explained(error, f"cannot add {address} to {interface}") from error
+        self._claimed.add((interface, address.ip))
+
+    async def release(self, interface: str, address: IPInterface) -> None:
+        """Take ``address`` off ``interface``, under whatever prefix lengths it is there.
+
+        An address that is not there, on an interface that may not be there, is fine.
+        Raises: OSError with the kernel's errno.
+        """
+        self._claimed.discard((interface, address.ip))
+        try:
+            index = _index(interface)
+            while True:
+                self._delete(index, address.ip)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                raise _explained(error, f"cannot remove {address} from {interface}") from error
+
+    async def ours(self) -> list[tuple[str, IPInterface]]:
+        """Return the addresses to clean up: tagged as ours, or virtual ones in their place."""
+        found = []
+        for entry in self._list():
+            with suppress(OSError):  # the interface has gone since
+                interface = socket.if_indextoname(entry.index)
+                if entry.tagged or entry.address.ip in self._addresses.get(interface, ()):
+                    found.append((interface, entry.address))
+        return found
+
+    def _look_at_links(self) -> None:
+        for interface in self._addresses:
+            before, now = self._up.get(interface), self._link(interface)
+            if now == before:
+                continue
+            self._up[interface] = now
+            if before or not now:  # went down, or another device bears the name now
+                self._claimed = {claim for claim in self._claimed if claim[0] != interface}
+                self._post(LinkChanged(interface, up=False))
+            if now:
+                self._post(LinkChanged(interface, up=True))
+
+    def _link(self, interface: str) -> int:
+        """Return the index of ``interface`` if it is up and has a carrier, else 0."""
+        try:
+            index = _index(interface)
+            return index if self._has_carrier(interface) else 0
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return 0
+
+    def _has_carrier(self, interface: str) -> bool:
+        answer = (ctypes.c_uint32 * 2)(ETHTOOL_GLINK, 0)
+        try:
+            request = struct.pack("16sP16x", interface.encode(), ctypes.addressof(answer))
+            ioctl(self._ioctls, SIOCETHTOOL, request)
+            return bool(answer[1])
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            # A driver without this call (ifb, dummy) has flags all the same.
+            reply = ioctl(self._ioctls, SIOCGIFFLAGS, struct.pack("16s24x", interface.encode()))
+            flags: int = struct.unpack_from("16xH", reply)[0]
+            return flags & IFF_UP_AND_RUNNING == IFF_UP_AND_RUNNING
+
+    def _look_at_addresses(self) -> None:
+        """Post every claimed address that is not there any more."""
+        for interface in {interface for interface, _ in self._claimed}:
+            try:
+                listed = self._list(_index(interface))
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+                continue  # deleted since the look at links; the next one tells
+            present = {entry.address.ip for entry in listed}
+            wanted = {address for name, address in self._claimed if name == interface}
+            for address in wanted - present:
+                self._claimed.discard((interface, address))
+                self._post(AddressRemoved(interface, address))
+
+    def _delete(self, index: int, address: IPAddress) -> None:
+        """Remove one entry of ``address``; EADDRNOTAVAIL when there is none."""
+        message = _message(index, address)
+        if address.version == 6:
+            # Only IPv4 finds the entry without being told the prefix length.
+            entry, _ = self._request(RTM_GETADDR, NLM_F_ACK, message)
+            message = _message(index, address)
+            message["prefixlen"] = entry["prefixlen"]
+        self._request(RTM_DELADDR, NLM_F_ACK, message)
+
+    def _list(self, index: int = 0) -> list[_Entry]:
+        """Return the addresses of one interface, or of all."""
+        message = ifaddrmsg()
+        message["index"] = index
+        answers = self._request(RTM_GETADDR, NLM_F_DUMP, message)
+        if any(answer["header"]["flags"] & NLM_F_DUMP_INTR for answer in answers):
+            return self._list(index)  # changed while it was listed: may lack some
+        return [_entry(answer) for answer in answers if answer["header"]["type"] == RTM_NEWADDR]
+
+    def _request(self, kind: int, flags: int, message: ifaddrmsg) -> list[Any]:
+        """Return all answers to ``message``, the closing one included.
+
+        The socket never blocks: see the module docstring.
+        """
+        number = next(self._numbers)
+        message["header"]["type"] = kind
+        message["header"]["flags"] = NLM_F_REQUEST | flags
+        message["header"]["sequence_number"] = number
+        message.encode()
+        self._requests.send(message.data)
+        answers = []
+        while True:
+            for answer in self._marshal.parse(self._requests.recv(65536)):
+                header = answer["header"]
+                if header["sequence_number"] != number:
+                    continue  # the rest of a listing that ended in an error
+                if header["error"]:
+                    code, text = header["error"].args
+                    raise OSError(code, text)
+                answers.append(answer)
+                if header["type"] in (NLMSG_ERROR, NLMSG_DONE):
+                    return answers
+
+
+_NOT_A_SOURCE = {"ifa_preferred": 0, "ifa_valid": 0xFFFF_FFFF}
+"""Lifetimes in seconds: deprecated at once, valid for ever."""
+
+_SETTINGS: dict[int, tuple[tuple[str, Any], ...]] = {
+    4: (("IFA_PROTO", ADDRESS_PROTOCOL), ("IFA_FLAGS", IFA_F_NOPREFIXROUTE)),
+    6: (
+        ("IFA_PROTO", ADDRESS_PROTOCOL),
+        ("IFA_FLAGS", IFA_F_NOPREFIXROUTE | IFA_F_NODAD),
+        ("IFA_CACHEINFO", _NOT_A_SOURCE),
+    ),
+}
+"""What a claimed address looks like, by IP version."""
+
+
+def _index(interface: str) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:  # its errno is None in Python 3.11
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from error
+
+
+def _message(index: int, address: IPAddress, settings: Sequence[tuple[str, Any]] = ()) -> ifaddrmsg:
+    message = ifaddrmsg()
+    message["family"] = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    message["index"] = index
+    message["attrs"] = [("IFA_LOCAL", str(address)), *settings]
+    return message
+
+
+def _entry(answer: ifaddrmsg) -> _Entry:
+    local = answer.get_attr("IFA_LOCAL") or answer.get_attr("IFA_ADDRESS")
+    return _Entry(
+        answer["index"],
+        ip_interface(f"{local}/{answer['prefixlen']}"),
+        tagged=answer.get_attr("IFA_PROTO") == ADDRESS_PROTOCOL,
+    )
+
+
+def _netlink_socket(groups: int) -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    opened.setblocking(False)
+    opened.bind((0, groups))
+    return opened
+
+
+def _drain(events: socket.socket) -> bool:
+    """Empty the socket; return whether an address may have been removed."""
+    removed = False
+    while True:
+        try:
+            _, kind = struct.unpack("=IH", events.recv(6))
+            removed |= kind == RTM_DELADDR
+        except BlockingIOError:
+            return removed
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            removed = True  # messages were lost, perhaps that one
+
+
+def _explained(error: OSError, what: str) -> OSError:
+    hint = " (needs CAP_NET_ADMIN)" if error.errno == errno.EPERM else ""
+    return OSError(error.errno, f"{what}: {error.strerror}{hint}")
