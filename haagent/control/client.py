@@ -1,0 +1,99 @@
+"""The command line's end of the control socket: synchronous, one question at a time.
+
+What this module does not do: lay an answer out (``haagent.cli``).
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+
+from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
+
+
+class AgentUnreachable(Exception):  # noqa: N818 - a condition of the world, not a mistake
+    """No agent answers; the text says why and names the socket."""
+
+
+def fetch_status(socket_path: Path, timeout_s: float) -> pb.StatusReply:
+    """Return the status of the agent that listens on ``socket_path``.
+
+    Raises: AgentUnreachable, at the latest after ``timeout_s``.
+    """
+    with _stub(socket_path, timeout_s) as stub:
+        reply: pb.StatusReply = stub.Status(pb.StatusRequest(), timeout=timeout_s)
+        return reply
+
+
+def watch(socket_path: Path, timeout_s: float) -> Generator[pb.StatusReply]:
+    """Yield the status now and after every change, and at least once a second.
+
+    Raises: AgentUnreachable when ``timeout_s`` pass without a reply, or the agent ends.
+    """
+    with _stub(socket_path, timeout_s) as stub:
+        call = stub.Watch(pb.WatchRequest())
+        try:
+            while True:
+                with _cancelled_after(timeout_s, call):
+                    reply: pb.StatusReply | None = next(call, None)
+                if reply is None:
+                    message = f"{socket_path}: the agent has ended"
+                    raise AgentUnreachable(message)
+                yield reply
+        finally:
+            call.cancel()
+
+
+@contextmanager
+def _cancelled_after(timeout_s: float, call: grpc.Call) -> Iterator[None]:
+    # A stream has a deadline as a whole, but none for one reply.
+    timer = threading.Timer(timeout_s, call.cancel)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _stub(socket_path: Path, timeout_s: float) -> Iterator[pb_grpc.AgentStub]:
+    _require_listener(socket_path, timeout_s)
+    with grpc.insecure_channel(f"unix:{socket_path}") as channel:
+        try:
+            yield pb_grpc.AgentStub(channel)
+        except grpc.RpcError as error:
+            raise AgentUnreachable(_reason(error, socket_path, timeout_s)) from error
+
+
+def _require_listener(socket_path: Path, timeout_s: float) -> None:
+    # The kernel says why a connection fails; gRPC would only say "unavailable".
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(timeout_s)
+            probe.connect(os.fspath(socket_path))
+    except FileNotFoundError:
+        reason = "there is no such socket: is the agent running?"
+    except PermissionError:
+        reason = "permission denied: be root or in the group of the agent (haagent)"
+    except ConnectionRefusedError:
+        reason = "the agent that made this socket is gone"
+    except OSError as error:
+        reason = str(error)
+    else:
+        return
+    message = f"{socket_path}: {reason}"
+    raise AgentUnreachable(message)
+
+
+def _reason(error: grpc.RpcError, socket_path: Path, timeout_s: float) -> str:
+    match error.code():
+        case grpc.StatusCode.DEADLINE_EXCEEDED | grpc.StatusCode.CANCELLED:
+            return f"{socket_path}: no answer within {timeout_s:g} s"
+        case grpc.StatusCode.UNAVAILABLE:
+            return f"{socket_path}: the agent closed the connection"
+        case code:
+            return f"{socket_path}: {code.name.lower()}: {error.details()}"

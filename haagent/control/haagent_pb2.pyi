@@ -1,0 +1,211 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("status_version", "time", "node", "node_id", "boot_id", "cluster", "alarms", "groups", "peers", "haproxy", "records", "runtime")
+    STATUS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    HAPROXY_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    status_version: int
+    time: str
+    node: str
+    node_id: str
+    boot_id: str
+    cluster: str
+    alarms: _containers.RepeatedCompositeFieldContainer[Alarm]
+    groups: _containers.RepeatedCompositeFieldContainer[Group]
+    peers: _containers.RepeatedCompositeFieldContainer[Peer]
+    haproxy: Haproxy
+    records: _containers.RepeatedCompositeFieldContainer[Record]
+    runtime: Runtime
+    def __init__(self, status_version: _Optional[int] = ..., time: _Optional[str] = ..., node: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., cluster: _Optional[str] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., haproxy: _Optional[_Union[Haproxy, _Mapping]] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ...) -> None: ...
+
+class Alarm(_message.Message):
+    __slots__ = ("severity", "kind", "text", "age_ms")
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    severity: str
+    kind: str
+    text: str
+    age_ms: int
+    def __init__(self, severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., age_ms: _Optional[int] = ...) -> None: ...
+
+class Group(_message.Message):
+    __slots__ = ("role", "interface", "addresses")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    role: Role
+    interface: str
+    addresses: _containers.RepeatedCompositeFieldContainer[Address]
+    def __init__(self, role: _Optional[_Union[Role, _Mapping]] = ..., interface: _Optional[str] = ..., addresses: _Optional[_Iterable[_Union[Address, _Mapping]]] = ...) -> None: ...
+
+class Role(_message.Message):
+    __slots__ = ("group", "state", "reason", "reason_text", "age_ms", "priority", "term", "master")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REASON_TEXT_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    MASTER_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    state: str
+    reason: str
+    reason_text: str
+    age_ms: int
+    priority: int
+    term: int
+    master: str
+    def __init__(self, group: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., reason_text: _Optional[str] = ..., age_ms: _Optional[int] = ..., priority: _Optional[int] = ..., term: _Optional[int] = ..., master: _Optional[str] = ...) -> None: ...
+
+class Address(_message.Message):
+    __slots__ = ("address", "held")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    held: bool
+    def __init__(self, address: _Optional[str] = ..., held: _Optional[bool] = ...) -> None: ...
+
+class Peer(_message.Message):
+    __slots__ = ("name", "node_id", "boot_id", "alive", "last_heard_age_ms", "hears_us", "paths", "roles")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    ALIVE_FIELD_NUMBER: _ClassVar[int]
+    LAST_HEARD_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    HEARS_US_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    node_id: str
+    boot_id: str
+    alive: bool
+    last_heard_age_ms: int
+    hears_us: bool
+    paths: _containers.RepeatedCompositeFieldContainer[Path]
+    roles: _containers.RepeatedCompositeFieldContainer[Role]
+    def __init__(self, name: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., alive: _Optional[bool] = ..., last_heard_age_ms: _Optional[int] = ..., hears_us: _Optional[bool] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ...) -> None: ...
+
+class Path(_message.Message):
+    __slots__ = ("interface", "source", "last_heard_age_ms")
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LAST_HEARD_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    interface: str
+    source: str
+    last_heard_age_ms: int
+    def __init__(self, interface: _Optional[str] = ..., source: _Optional[str] = ..., last_heard_age_ms: _Optional[int] = ...) -> None: ...
+
+class Haproxy(_message.Message):
+    __slots__ = ("reachable", "wanted", "seen", "trouble")
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    reachable: bool
+    wanted: _containers.RepeatedCompositeFieldContainer[Backend]
+    seen: _containers.RepeatedCompositeFieldContainer[Backend]
+    trouble: str
+    def __init__(self, reachable: _Optional[bool] = ..., wanted: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class Backend(_message.Message):
+    __slots__ = ("name", "servers")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SERVERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    servers: _containers.RepeatedCompositeFieldContainer[Server]
+    def __init__(self, name: _Optional[str] = ..., servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ...) -> None: ...
+
+class Server(_message.Message):
+    __slots__ = ("name", "address", "port", "weight", "check")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    port: int
+    weight: int
+    check: bool
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ..., check: _Optional[bool] = ...) -> None: ...
+
+class Record(_message.Message):
+    __slots__ = ("time", "hlc", "lamport", "severity", "kind", "text", "group", "term")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    HLC_FIELD_NUMBER: _ClassVar[int]
+    LAMPORT_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    time: str
+    hlc: Hlc
+    lamport: int
+    severity: str
+    kind: str
+    text: str
+    group: str
+    term: int
+    def __init__(self, time: _Optional[str] = ..., hlc: _Optional[_Union[Hlc, _Mapping]] = ..., lamport: _Optional[int] = ..., severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., group: _Optional[str] = ..., term: _Optional[int] = ...) -> None: ...
+
+class Hlc(_message.Message):
+    __slots__ = ("ms", "counter")
+    MS_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    ms: int
+    counter: int
+    def __init__(self, ms: _Optional[int] = ..., counter: _Optional[int] = ...) -> None: ...
+
+class Runtime(_message.Message):
+    __slots__ = ("version", "pid", "uptime_ms", "config_file", "loop_lateness_ms", "discards")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FILE_FIELD_NUMBER: _ClassVar[int]
+    LOOP_LATENESS_MS_FIELD_NUMBER: _ClassVar[int]
+    DISCARDS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    pid: int
+    uptime_ms: int
+    config_file: str
+    loop_lateness_ms: float
+    discards: _containers.RepeatedCompositeFieldContainer[Discards]
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., config_file: _Optional[str] = ..., loop_lateness_ms: _Optional[float] = ..., discards: _Optional[_Iterable[_Union[Discards, _Mapping]]] = ...) -> None: ...
+
+class Discards(_message.Message):
+    __slots__ = ("source", "reason", "count")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    reason: str
+    count: int
+    def __init__(self, source: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,182 @@
+"""The core's :class:`Status` and the facts of the process as one ``StatusReply``.
+
+A pure function of its arguments: instants become ages at ``now``, enumerations become
+lower-case words, ids become hexadecimal digits.
+
+What this module does not do: speak gRPC (``server``), or lay anything out for people
+(``haagent.cli.status_screen``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+
+from haagent.control import haagent_pb2 as pb
+from haagent.core.actions import Backend, Record
+from haagent.core.messages import DiscardReason
+from haagent.core.settings import IPAddress
+from haagent.core.status import (
+    Alarm,
+    BackendsStatus,
+    GroupStatus,
+    PathStatus,
+    PeerStatus,
+    RoleStatus,
+    Status,
+)
+from haagent.core.units import DurationNs, Moment, MonoNs, between
+
+STATUS_VERSION = 1
+"""Rises when a field changes its meaning; a new field does not raise it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeFacts:
+    """What only the process knows about itself."""
+
+    version: str
+    pid: int
+    started: MonoNs
+    config_file: str
+    loop_lateness: DurationNs
+    """The latest that the event loop woke in the last minute."""
+    discards: Mapping[tuple[IPAddress, DiscardReason], int]
+    """How many datagrams changed nothing, since the start."""
+
+
+def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusReply:
+    """Return ``status`` and ``facts`` as they are told at ``now``."""
+    return pb.StatusReply(
+        status_version=STATUS_VERSION,
+        time=_rfc3339(now.wall // 1_000_000),
+        node=status.node,
+        node_id=f"{status.node_id:016x}",
+        boot_id=f"{status.boot:016x}",
+        cluster=status.cluster,
+        alarms=[_alarm(alarm, now) for alarm in status.alarms],
+        groups=[_group(group, now) for group in status.groups],
+        peers=[_peer(peer, now) for peer in status.peers],
+        haproxy=None if status.haproxy is None else _haproxy(status.haproxy),
+        records=[_record(record) for record in status.records],
+        runtime=_runtime(facts, now),
+    )
+
+
+def _alarm(alarm: Alarm, now: Moment) -> pb.Alarm:
+    return pb.Alarm(
+        severity=_word(alarm.severity),
+        kind=alarm.kind,
+        text=alarm.text,
+        age_ms=_age_ms(alarm.since, now),
+    )
+
+
+def _group(group: GroupStatus, now: Moment) -> pb.Group:
+    return pb.Group(
+        role=_role(group.role, now),
+        interface=group.interface,
+        addresses=[pb.Address(address=str(one.address), held=one.held) for one in group.addresses],
+    )
+
+
+def _role(role: RoleStatus, now: Moment) -> pb.Role:
+    return pb.Role(
+        group=role.group,
+        state=_word(role.state),
+        reason=_word(role.reason),
+        reason_text=role.reason.text,
+        age_ms=_age_ms(role.since, now),
+        priority=role.priority,
+        term=role.term,
+        master=role.master,
+    )
+
+
+def _peer(peer: PeerStatus, now: Moment) -> pb.Peer:
+    return pb.Peer(
+        name=peer.name,
+        node_id=f"{peer.node:016x}",
+        boot_id=f"{peer.boot:016x}",
+        alive=peer.alive,
+        last_heard_age_ms=_age_ms(peer.last_heard, now),
+        hears_us=peer.hears_us,
+        paths=[_path(path, now) for path in peer.paths],
+        roles=[_role(role, now) for role in peer.roles],
+    )
+
+
+def _path(path: PathStatus, now: Moment) -> pb.Path:
+    return pb.Path(
+        interface=path.interface,
+        source=str(path.source),
+        last_heard_age_ms=_age_ms(path.last_heard, now),
+    )
+
+
+def _haproxy(haproxy: BackendsStatus) -> pb.Haproxy:
+    return pb.Haproxy(
+        reachable=haproxy.reachable,
+        wanted=map(_backend, haproxy.wanted),
+        seen=map(_backend, haproxy.seen),
+        trouble=haproxy.trouble,
+    )
+
+
+def _backend(backend: Backend) -> pb.Backend:
+    return pb.Backend(
+        name=backend.name,
+        servers=[
+            pb.Server(
+                name=server.name,
+                address=str(server.address),
+                port=server.port,
+                weight=server.weight,
+                check=server.check,
+            )
+            for server in backend.servers
+        ],
+    )
+
+
+def _record(record: Record) -> pb.Record:
+    hlc = record.stamp.hlc
+    return pb.Record(
+        time=_rfc3339(hlc.ms),
+        hlc=pb.Hlc(ms=hlc.ms, counter=hlc.counter),
+        lamport=record.stamp.lamport,
+        severity=_word(record.severity),
+        kind=record.kind,
+        text=record.text,
+        group=record.group,
+        term=record.term,
+    )
+
+
+def _runtime(facts: RuntimeFacts, now: Moment) -> pb.Runtime:
+    return pb.Runtime(
+        version=facts.version,
+        pid=facts.pid,
+        uptime_ms=_age_ms(facts.started, now),
+        config_file=facts.config_file,
+        loop_lateness_ms=facts.loop_lateness / 1_000_000,
+        discards=[
+            pb.Discards(source=str(source), reason=_word(reason), count=count)
+            for (source, reason), count in facts.discards.items()
+        ],
+    )
+
+
+def _age_ms(since: MonoNs, now: Moment) -> int:
+    # The kernel stamps a datagram before we read our clock, but on a path of its own:
+    # an instant may seem to lie a little ahead of ``now``.
+    return max(0, between(since, now.mono)) // 1_000_000
+
+
+def _word(member: Enum) -> str:
+    return member.name.lower()
+
+
+def _rfc3339(ms: int) -> str:
+    instant = datetime.fromtimestamp(ms / 1000, UTC)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

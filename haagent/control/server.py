@@ -1,0 +1,150 @@
+"""The agent's end of the control socket: gRPC on a Unix socket, in the daemon's own loop.
+
+:meth:`ControlServer.run` serves until it is cancelled; the driver calls
+:meth:`ControlServer.changed` after each step.  Whoever may open the socket (root, and the
+group of the daemon) may ask; every limit below is there so that asking is all they can do.
+
+What this module does not do: know what a status contains (``reply``), or open the socket
+for a client (``client``).
+"""
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from grpc import aio
+
+from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
+
+SHORTEST_PAUSE_S = 0.2
+"""Between two replies of one Watch: a person reads no faster, and a storm costs no more."""
+
+LONGEST_PAUSE_S = 1.0
+"""Between two replies of one Watch when nothing changes, so that the ages move."""
+
+_GRACE_S = 0.5
+"""For what a client has yet to read when the agent ends; one that reads takes none of it."""
+
+_MAX_CALLS = 32
+_OPTIONS = (
+    # Requests are empty messages; more is a mistake or an attack.
+    ("grpc.max_receive_message_length", 4096),
+    # File descriptors are the daemon's own too: more connections than calls help nobody.
+    ("grpc.max_allowed_incoming_connections", _MAX_CALLS),
+    ("grpc.server_handshake_timeout_ms", 2_000),
+    ("grpc.max_connection_idle_ms", 10_000),
+)
+
+_Context: TypeAlias = aio.ServicerContext[object, object]
+
+
+class ControlServer:
+    """See the module docstring."""
+
+    def __init__(self, socket_path: Path, view: Callable[[], pb.StatusReply]) -> None:
+        self._socket_path = socket_path
+        self._agent = _Agent(view)
+
+    def changed(self) -> None:
+        """Tell every Watch that the view may have changed; cheap enough for each step."""
+        self._agent.changed()
+
+    async def run(self) -> None:
+        """Serve until cancelled; then the socket is gone.
+
+        Raises: OSError when the socket cannot be made, with EADDRINUSE when another
+        process answers on it.
+        """
+        server = aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
+        pb_grpc.add_AgentServicer_to_server(self._agent, server)
+        _bind(server, self._socket_path)
+        starting = asyncio.create_task(server.start())
+        try:
+            await asyncio.shield(starting)
+            await server.wait_for_termination()
+        finally:
+            # A gRPC server that is cancelled half-way through its start cannot be stopped.
+            await starting
+            self._agent.close()
+            await server.stop(_GRACE_S)
+
+
+def require_unused(socket_path: Path) -> None:
+    """Return when no process answers on ``socket_path``, whether or not there is a file.
+
+    Raises: OSError; EADDRINUSE when a process answers, EEXIST when the file is no socket.
+    """
+    if not socket_path.exists():
+        return
+    if not stat.S_ISSOCK(socket_path.stat().st_mode):
+        raise FileExistsError(errno.EEXIST, "not a socket, so not ours to replace", socket_path)
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(socket_path))
+        except ConnectionRefusedError:
+            return
+        except BlockingIOError:
+            pass  # A listener whose queue is full is alive as well.
+    raise OSError(errno.EADDRINUSE, "another agent answers on this socket", socket_path)
+
+
+class _Agent(pb_grpc.AgentServicer):
+    """The service of ``haagent.proto``."""
+
+    def __init__(self, view: Callable[[], pb.StatusReply]) -> None:
+        self._view = view
+        self._change = asyncio.Event()
+        self._closing = asyncio.Event()
+
+    def changed(self) -> None:
+        # Each change has an event of its own, so that every Watch wakes for it once
+        # and none has to say when it has seen it.
+        self._change.set()
+        self._change = asyncio.Event()
+
+    def close(self) -> None:
+        """End every Watch: gRPC would cancel it, and report that as a mistake of ours."""
+        self._closing.set()
+        self.changed()
+
+    async def Status(  # noqa: N802 - the name in haagent.proto
+        self, _request: pb.StatusRequest, _context: _Context
+    ) -> pb.StatusReply:
+        return self._view()
+
+    async def Watch(  # noqa: N802 - the name in haagent.proto
+        self, _request: pb.WatchRequest, _context: _Context
+    ) -> AsyncIterator[pb.StatusReply]:
+        """Yield the view; a client that does not read stops its own stream at the yield."""
+        while not self._closing.is_set():
+            change = self._change
+            yield self._view()
+            await _wait(self._closing, SHORTEST_PAUSE_S)
+            await _wait(change, LONGEST_PAUSE_S - SHORTEST_PAUSE_S)
+
+
+async def _wait(event: asyncio.Event, at_most_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            await event.wait()
+
+
+def _bind(server: aio.Server, socket_path: Path) -> None:
+    if not socket_path.parent.exists():
+        socket_path.parent.mkdir(parents=True)
+        socket_path.parent.chmod(0o750)
+    # gRPC replaces whatever socket it finds, so the question must be asked before.
+    require_unused(socket_path)
+    # By umask, not chmod: between bind and chmod the socket would have another mode.
+    umask = os.umask(0o117)
+    try:
+        server.add_insecure_port(f"unix:{socket_path}")
+    finally:
+        os.umask(umask)

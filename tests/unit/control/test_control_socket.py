@@ -1,0 +1,382 @@
+"""The control socket, both ends against each other: what clients get, and what they cannot do."""
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import grpc
+import pytest
+
+from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
+from haagent.control.client import AgentUnreachable, fetch_status, watch
+from haagent.control.server import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, ControlServer, require_unused
+
+STATUS = "/haagent.v1.Agent/Status"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "control.sock"
+
+
+@asynccontextmanager
+async def serving(path: Path, view: Callable[[], pb.StatusReply]) -> AsyncIterator[ControlServer]:
+    """Run a server in this loop while the context is open; clients go into threads."""
+    server = ControlServer(path, view)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(server.run())
+        # The socket is bound before the first await in run(), so clients may queue now.
+        await asyncio.sleep(0)
+        try:
+            yield server
+        finally:
+            running.cancel()
+
+
+def lb1() -> pb.StatusReply:
+    return pb.StatusReply(node="lb1")
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def node_at(path: Path) -> str:
+    """Return the name that the agent at ``path`` gives."""
+    return (await asyncio.to_thread(fetch_status, path, 5.0)).node
+
+
+def test_only_the_owner_and_the_group_may_open_the_socket(path: Path) -> None:
+    async def story() -> None:
+        async with serving(path, lb1):
+            assert await node_at(path) == "lb1"
+            assert mode_of(path) == 0o660
+            assert mode_of(path.parent) == 0o750
+
+    asyncio.run(story())
+
+
+def test_the_mode_of_a_directory_that_is_there_is_left_alone(path: Path) -> None:
+    path.parent.mkdir(mode=0o711)
+
+    async def story() -> None:
+        async with serving(path, lb1):
+            assert mode_of(path.parent) == 0o711
+
+    asyncio.run(story())
+
+
+def test_the_socket_is_gone_when_the_agent_ends(path: Path) -> None:
+    async def story() -> None:
+        async with serving(path, lb1):
+            await node_at(path)
+
+    asyncio.run(story())
+
+    assert not path.exists()
+
+
+def test_an_agent_that_is_stopped_while_it_starts_leaves_nothing_behind(path: Path) -> None:
+    async def story() -> None:
+        async with serving(path, lb1):
+            pass
+
+    asyncio.run(story())
+
+    assert not path.exists()
+
+
+def test_the_socket_of_a_dead_agent_is_replaced(path: Path) -> None:
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    async def story() -> None:
+        async with serving(path, lb1):
+            assert await node_at(path) == "lb1"
+
+    asyncio.run(story())
+
+
+def test_a_second_agent_is_refused_and_the_first_goes_on(path: Path) -> None:
+    async def story() -> None:
+        async with serving(path, lb1):
+            with pytest.raises(OSError, match="another agent answers") as refusal:
+                await ControlServer(path, pb.StatusReply).run()
+
+            assert refusal.value.errno == errno.EADDRINUSE
+            assert await node_at(path) == "lb1"
+
+    asyncio.run(story())
+
+
+def test_an_agent_too_busy_to_accept_counts_as_alive(path: Path) -> None:
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as busy, ExitStack() as clients:
+        busy.bind(str(path))
+        busy.listen(0)
+        for _ in range(2):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            client.connect_ex(str(path))
+
+        with pytest.raises(OSError, match="another agent answers"):
+            require_unused(path)
+
+
+def test_a_file_that_is_no_socket_is_not_replaced(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("precious")
+
+    with pytest.raises(FileExistsError, match="not a socket"):
+        asyncio.run(ControlServer(path, lb1).run())
+
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"\x00" * 5_000, os.urandom(5_000), b"GET / HTTP/1.1\r\n\r\n"],
+    ids=["nothing", "zeros", "random", "HTTP/1.1"],
+)
+@pytest.mark.parametrize(
+    "preface", [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], ids=["raw", "HTTP/2"]
+)
+def test_bytes_that_are_no_request_disturb_nobody(
+    path: Path, preface: bytes, garbage: bytes
+) -> None:
+    async def story() -> None:
+        async with serving(path, lb1):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(preface + garbage)
+
+                assert await node_at(path) == "lb1"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("method", "request_bytes", "code"),
+    [
+        (STATUS, b"\xff\xff\xff", grpc.StatusCode.UNKNOWN),
+        (STATUS, bytes(5_000), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        ("/haagent.v1.Agent/Destroy", b"", grpc.StatusCode.UNIMPLEMENTED),
+    ],
+    ids=["malformed", "oversized", "unknown method"],
+)
+def test_a_bad_request_is_rejected_and_the_next_one_answered(
+    path: Path, method: str, request_bytes: bytes, code: grpc.StatusCode
+) -> None:
+    def ask() -> None:
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            with pytest.raises(grpc.RpcError) as rejection:
+                call(request_bytes, timeout=5.0)
+            assert rejection.value.code() is code
+
+    async def story() -> None:
+        async with serving(path, lb1):
+            await asyncio.to_thread(ask)
+            assert await node_at(path) == "lb1"
+
+    asyncio.run(story())
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(path: Path) -> None:
+    """Else clients could use up the file descriptors that the daemon itself needs."""
+
+    def closed(client: socket.socket) -> bool:
+        client.settimeout(0.5)
+        try:
+            while client.recv(4096):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            pass
+        return True
+
+    def crowd() -> list[bool]:
+        with ExitStack() as clients:
+            crowd = [clients.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(40)]
+            for client in crowd:
+                client.connect(str(path))
+            return [closed(client) for client in reversed(crowd)]
+
+    async def story() -> None:
+        async with serving(path, lb1):
+            assert (await asyncio.to_thread(crowd)).count(True) >= 8
+            assert await node_at(path) == "lb1"
+
+    asyncio.run(story())
+
+
+def test_a_watch_moves_without_any_change(path: Path) -> None:
+    async def story() -> None:
+        async with serving(path, lb1):
+            replies = watch(path, 5.0)
+            for _ in range(3):
+                await asyncio.to_thread(next, replies)
+            await asyncio.to_thread(replies.close)
+
+    asyncio.run(story())
+
+
+def test_every_watch_tells_the_same_change(path: Path) -> None:
+    async def story() -> None:
+        reply = pb.StatusReply(node="before")
+        async with serving(path, lambda: reply) as server:
+            watches = [watch(path, 5.0) for _ in range(3)]
+            for replies in watches:
+                assert (await asyncio.to_thread(next, replies)).node == "before"
+            reply.node = "after"
+            server.changed()
+            for replies in watches:
+                assert (await asyncio.to_thread(next, replies)).node == "after"
+                await asyncio.to_thread(replies.close)
+
+    asyncio.run(story())
+
+
+def test_changes_are_told_before_the_second_is_over_but_at_most_five_times_in_it(
+    path: Path,
+) -> None:
+    asked: list[float] = []
+
+    def view() -> pb.StatusReply:
+        asked.append(time.monotonic())
+        return lb1()
+
+    async def story() -> None:
+        async with serving(path, view) as server:
+            replies = watch(path, 5.0)
+            loop = asyncio.get_running_loop()
+            reading = loop.run_in_executor(None, lambda: [next(replies) for _ in range(4)])
+            while not reading.done():
+                server.changed()
+                await asyncio.sleep(0.001)
+            await asyncio.to_thread(replies.close)
+
+    asyncio.run(story())
+
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
+    assert 0.99 * SHORTEST_PAUSE_S <= min(gaps) < 0.9 * LONGEST_PAUSE_S
+
+
+def test_a_client_that_never_reads_holds_back_its_own_stream_alone(path: Path) -> None:
+    """Flow control ends at the generator: one reply waits, none is made behind it."""
+    asked = 0
+    large = pb.StatusReply(cluster="x" * 3_000_000)
+
+    def view() -> pb.StatusReply:
+        nonlocal asked
+        asked += 1
+        return large
+
+    async def story() -> None:
+        async with serving(path, view) as server:
+            with grpc.insecure_channel(f"unix:{path}") as channel:
+                deaf = pb_grpc.AgentStub(channel).Watch(pb.WatchRequest())
+                replies = watch(path, 5.0)
+                for _ in range(10):
+                    server.changed()
+                    await asyncio.to_thread(next, replies)
+                await asyncio.to_thread(replies.close)
+                deaf.cancel()
+
+    asyncio.run(story())
+
+    assert asked < 10 + 6
+
+
+def test_a_missing_socket_is_named_and_asks_whether_the_agent_runs(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    with pytest.raises(AgentUnreachable, match=r"control\.sock: .* is the agent running\?"):
+        fetch_status(path, 1.0)
+
+
+def test_a_socket_that_nobody_listens_on_says_that_its_agent_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    with pytest.raises(AgentUnreachable, match="the agent that made this socket is gone"):
+        fetch_status(path, 1.0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_outside_the_group_is_told_which_group(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0o660)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(AgentUnreachable, match=r"be root or in the group .*haagent"):
+                fetch_status(path, 1.0)
+        finally:
+            os.seteuid(0)
+
+
+def test_a_listener_that_says_nothing_is_given_up_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        with pytest.raises(AgentUnreachable, match=r"no answer within 0\.3 s"):
+            fetch_status(path, 0.3)
+
+
+def test_a_path_too_long_for_a_socket_is_an_answer_too(tmp_path: Path) -> None:
+    with pytest.raises(AgentUnreachable, match="too long"):
+        fetch_status(tmp_path / ("x" * 200), 1.0)
+
+
+def test_a_watch_ends_when_the_agent_ends(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    async def story() -> None:
+        async with serving(path, pb.StatusReply):
+            replies = watch(path, 5.0)
+            await asyncio.to_thread(next, replies)
+        with pytest.raises(AgentUnreachable, match="the agent has ended"):
+            await asyncio.to_thread(lambda: [*replies])
+
+    asyncio.run(story())
+
+
+def test_a_watch_of_a_stalled_agent_does_not_wait_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    stalled, given_up = threading.Event(), threading.Event()
+
+    def view() -> pb.StatusReply:
+        if stalled.is_set():
+            given_up.wait(10)
+        stalled.set()
+        return pb.StatusReply()
+
+    def watch_to_the_end() -> None:
+        try:
+            with pytest.raises(AgentUnreachable, match="no answer within 1 s"):
+                for _ in watch(path, 1.0):
+                    pass
+        finally:
+            given_up.set()
+
+    async def story() -> None:
+        async with serving(path, view):
+            await asyncio.to_thread(watch_to_the_end)
+
+    asyncio.run(story())

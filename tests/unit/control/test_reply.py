@@ -1,0 +1,57 @@
+"""What becomes of single values on their way to the control socket."""
+
+from dataclasses import replace
+
+from haagent.control.reply import RuntimeFacts, status_reply
+from haagent.core.actions import Severity
+from haagent.core.identity import BootId, NodeId
+from haagent.core.status import Alarm, Status
+from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, seconds
+
+NOW = Moment(MonoNs(seconds(100)), WallNs(0))
+STATUS = Status(
+    node="lb1",
+    node_id=NodeId(2**64 - 1),
+    boot=BootId(1),
+    cluster="shop",
+    groups=(),
+    peers=(),
+    haproxy=None,
+    alarms=(),
+    records=(),
+)
+FACTS = RuntimeFacts(
+    version="0.1.0",
+    pid=1,
+    started=MonoNs(seconds(40)),
+    config_file="",
+    loop_lateness=DurationNs(1_500_000),
+    discards={},
+)
+
+
+def alarm_since(since: MonoNs) -> Alarm:
+    return Alarm(kind="a", text="b", severity=Severity.CRITICAL, since=since)
+
+
+def test_ids_use_all_their_bits_and_every_digit() -> None:
+    reply = status_reply(STATUS, NOW, FACTS)
+
+    assert (reply.node_id, reply.boot_id) == ("f" * 16, "0" * 15 + "1")
+
+
+def test_instants_become_ages_in_milliseconds() -> None:
+    reply = status_reply(replace(STATUS, alarms=(alarm_since(MonoNs(seconds(99))),)), NOW, FACTS)
+
+    assert (reply.alarms[0].age_ms, reply.runtime.uptime_ms) == (1_000, 60_000)
+
+
+def test_an_instant_ahead_of_the_clock_has_the_age_zero() -> None:
+    """The kernel may stamp a datagram after the moment that the step began with."""
+    reply = status_reply(replace(STATUS, alarms=(alarm_since(MonoNs(NOW.mono + 1)),)), NOW, FACTS)
+
+    assert reply.alarms[0].age_ms == 0
+
+
+def test_no_configured_haproxy_is_absent_and_not_empty() -> None:
+    assert not status_reply(STATUS, NOW, FACTS).HasField("haproxy")
