@@ -1,0 +1,162 @@
+"""Datagrams between agents as bytes: the wire format 1.0 (docs/protocol.md).
+
+:func:`encode` makes the payload of a UDP datagram, :func:`decode` takes one apart and
+never raises.  Authentication comes before decoding: of bytes that nobody vouches for,
+only the fixed prefix is read, as far as it takes to find the key.
+
+What this module does not do: tell replays, own and misdirected datagrams from good ones
+(``haagent.core``), or send anything.
+"""
+
+from hmac import compare_digest
+from struct import Struct
+
+from haagent.core.clocks import Hlc, Stamp
+from haagent.core.identity import BootId, GroupId, Priority, Term
+from haagent.core.messages import (
+    Datagram,
+    Discard,
+    DiscardReason,
+    Election,
+    ElectionKind,
+    Flag,
+    Header,
+    State,
+)
+from haagent.core.settings import IPAddress
+from haagent.wire.auth import KEY_ID, MAC_SIZE, Keyring
+from haagent.wire.body import pack, unpack
+from haagent.wire.tlv import MalformedError, member, node
+
+MAX_SIZE = 1232
+"""A payload this long passes every IPv6 link in one piece: 1280 - 40 - 8 (RFC 8200 5)."""
+
+HOP_LIMIT = 255
+"""Only a sender on the same link can deliver this TTL or hop limit (GTSM, RFC 5082 3)."""
+
+_MAGIC = b"HA"
+_MAJOR, _MINOR = 1, 0
+_HEALTH = 100
+_PREFIX = Struct("!2sBxHxBIHxB")
+"""Magic, version, total length, key id, cluster, group, path."""
+_HEADER = Struct("!2sBBHBBIHBBQQQQQBBBBHHQQ")
+_KIND_FLAGS = sum(kind.value for kind in ElectionKind)
+
+
+def encode(datagram: Datagram, keyring: Keyring, source: IPAddress) -> bytes:
+    """Return ``datagram`` as it is sent from the address ``source``.
+
+    The kind of an election is said by its body alone; the header must not repeat it.
+
+    Shape: 80 header bytes, the fields of the body, 16 bytes of code; at most 1232.
+    """
+    header, body = datagram.header, datagram.body
+    kind = body.kind.value if isinstance(body, Election) else Flag.NONE
+    assert header.flags in {Flag.NONE, Flag.ELECTABLE}, "the kind of an election is in its body"
+    message, fields = pack(body)
+    size = _HEADER.size + len(fields) + MAC_SIZE
+    assert size <= MAX_SIZE, f"{size} bytes would be fragmented"
+    covered = _pack_header(header, keyring, message, int(header.flags) | int(kind), size) + fields
+    return covered + keyring.mac(covered, group=header.group, source=source, path=header.path)
+
+
+def decode(payload: bytes, keyring: Keyring, source: IPAddress, ttl: int) -> Datagram | Discard:
+    """Return what ``payload``, received from ``source`` with ``ttl``, says, or why nothing.
+
+    ``ttl`` is the hop limit in IPv6.  Total: no argument of the right types raises.
+    """
+    refusal = _refuse_prefix(payload, keyring, ttl)
+    if refusal is not None:
+        return refusal
+    *_, group, path = _PREFIX.unpack_from(payload)
+    covered, code = payload[:-MAC_SIZE], payload[-MAC_SIZE:]
+    if not compare_digest(code, keyring.mac(covered, group=group, source=source, path=path)):
+        return Discard(DiscardReason.BAD_MAC)
+    try:
+        return _unpack(covered)
+    except MalformedError as error:
+        return Discard(DiscardReason.MALFORMED, str(error))
+
+
+def _refuse_prefix(payload: bytes, keyring: Keyring, ttl: int) -> Discard | None:
+    """Return why ``payload`` is none of ours, as far as can be told without a key."""
+    if ttl != HOP_LIMIT:
+        return Discard(DiscardReason.BAD_TTL, f"{ttl} instead of {HOP_LIMIT}")
+    if not _HEADER.size + MAC_SIZE <= len(payload) <= MAX_SIZE:
+        return Discard(DiscardReason.MALFORMED, f"{len(payload)} bytes")
+    magic, version, size, key_id, cluster, group, _ = _PREFIX.unpack_from(payload)
+    if magic != _MAGIC:
+        return Discard(DiscardReason.MALFORMED, "not a datagram of haagent")
+    if version >> 4 != _MAJOR:
+        return Discard(DiscardReason.MALFORMED, f"version {version >> 4}.{version & 15}")
+    if size != len(payload):
+        return Discard(DiscardReason.MALFORMED, f"{len(payload)} bytes, says {size}")
+    if cluster != keyring.cluster:
+        return Discard(DiscardReason.OTHER_CLUSTER, f"{cluster:08x}")
+    if key_id != KEY_ID:
+        return Discard(DiscardReason.UNKNOWN_KEY, f"key {key_id}")
+    if group not in keyring:
+        return Discard(DiscardReason.UNKNOWN_GROUP, f"group {group}")
+    return None
+
+
+def _pack_header(header: Header, keyring: Keyring, message: int, flags: int, size: int) -> bytes:
+    assert header.interval_ms > 0, "the interval is a promise"
+    return _HEADER.pack(
+        _MAGIC,
+        _MAJOR << 4 | _MINOR,
+        message,
+        size,
+        flags,
+        KEY_ID,
+        keyring.cluster,
+        header.group,
+        _HEADER.size // 4,
+        header.path,
+        header.sender,
+        header.boot,
+        header.sequence,
+        header.term,
+        header.master or 0,
+        header.state,
+        header.base_priority,
+        header.priority,
+        _HEALTH,
+        header.interval_ms,
+        header.timeout_ms,
+        header.stamp.hlc.ms << 16 | header.stamp.hlc.counter,
+        header.stamp.lamport,
+    )
+
+
+def _unpack(covered: bytes) -> Datagram:
+    """Return what authenticated bytes say."""
+    (
+        _magic, _version, message, _size, flags, _key_id, _cluster, group, words, path,
+        sender, boot, sequence, term, master,
+        state, base_priority, priority, _health, interval_ms, timeout_ms,
+        hlc, lamport,
+    ) = _HEADER.unpack_from(covered)  # fmt: skip
+    # A later minor version may lengthen the header; what it adds is skipped.
+    if not _HEADER.size <= 4 * words <= len(covered):
+        detail = f"header of {words} words"
+        raise MalformedError(detail)
+    if interval_ms == 0:
+        raise MalformedError("interval 0")
+    header = Header(
+        sender=node(sender),
+        boot=BootId(boot),
+        sequence=sequence,
+        group=GroupId(group),
+        path=path,
+        flags=Flag.ELECTABLE if flags & Flag.ELECTABLE.value else Flag.NONE,
+        term=Term(term),
+        master=node(master) if master else None,
+        state=member(State, state, "state"),
+        base_priority=Priority(base_priority),
+        priority=Priority(priority),
+        interval_ms=interval_ms,
+        timeout_ms=timeout_ms,
+        stamp=Stamp(Hlc(hlc >> 16, hlc & 0xFFFF), lamport),
+    )
+    return Datagram(header, unpack(message, flags & _KIND_FLAGS, covered[4 * words :]))
