@@ -1,0 +1,342 @@
+"""Heartbeat datagrams: one UDP socket for each configured path.
+
+Run :meth:`Datagrams.run` as a task.  Each datagram read goes to ``receive``; what ails a
+path goes to ``trouble``, once for each change, and "" when the path is fine again.  A path
+is open while its interface exists and has an address of its own: the addresses of the host
+are looked at once a second, because that needs no privilege and no subscription, and a
+path that waits has nothing faster to wait for.
+
+A virtual address is never the source of a heartbeat: it would arrive under the name of a
+host that has just lost it.  Every datagram therefore names its source itself.
+
+``Received.received_at`` is the time at which the batch was begun to be read.  A datagram
+that waited in the socket while the process was stopped looks fresh; the core's check for
+late steps covers that.  (The kernel's own stamps are wall time, which an NTP step moves.)
+
+What this module does not do: judge a datagram, not even its hop limit (``haagent.wire``).
+
+Source: RFC 5082 (hop limit 255), RFC 3542 (IPv6 ancillary data), ip(7).
+"""
+
+import asyncio
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, ip_address, ip_interface
+from typing import Any, TypeAlias
+
+import psutil
+
+from haagent.core.settings import HeartbeatSettings, IPAddress, IPInterface, PathSettings
+from haagent.core.units import MonoNs
+
+MAX_PAYLOAD = 1232
+"""Bytes; what the smallest IPv6 link carries in one packet (RFC 8200 5: 1280 less 48)."""
+
+_POLL_S = 1.0
+_BATCH = 64
+"""Datagrams read in one turn of the loop, so that a flood cannot keep it from its timers."""
+
+_RECEIVE_BUFFER = 1 << 20
+"""Bytes asked for; the kernel gives up to net.core.rmem_max."""
+
+_INET = {socket.AF_INET, socket.AF_INET6}
+_Interfaces: TypeAlias = Mapping[str, Sequence[Any]]
+"""What psutil knows: the addresses of each interface in their order, by name."""
+
+_HOP_LIMIT = 255
+_HOP_LIMIT_SPACE = socket.CMSG_SPACE(4)
+_TRAFFIC_CLASS = 0xC0
+"""DSCP CS6, network control (RFC 4594 3.1)."""
+
+_PRIORITY = 6
+"""The highest that needs no privilege; the default queueing discipline sends it first."""
+
+# From linux/in.h and linux/in6.h; Python 3.11 does not name them.
+_IP_PKTINFO = 8
+_IP_RECVTTL = 12
+_IP_MULTICAST_ALL = 49
+_IPV6_MULTICAST_ALL = 29
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One datagram as it came."""
+
+    path: int
+    source: IPAddress
+    """Without scope; ``path`` tells the interface."""
+    ttl: int
+    """TTL or hop limit; 0 when the kernel did not tell."""
+    payload: bytes
+    """At most :data:`MAX_PAYLOAD` bytes; longer datagrams are dropped."""
+    received_at: MonoNs
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a path is attached now: the interface's index, and the source address."""
+
+    index: int
+    local: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenPath:
+    place: _Place
+    sock: socket.socket
+
+
+class Datagrams:
+    """See the module docstring.  All methods belong to the thread of the loop."""
+
+    def __init__(
+        self,
+        settings: HeartbeatSettings,
+        virtual: frozenset[IPAddress],
+        receive: Callable[[Received], None],
+        now: Callable[[], MonoNs],
+        trouble: Callable[[int, str], None],
+    ) -> None:
+        self._paths = settings.paths
+        self._port = settings.port
+        self._virtual = virtual
+        self._receive = receive
+        self._now = now
+        self._trouble = trouble
+        self._open: list[_OpenPath | None] = [None] * len(settings.paths)
+        self._conditions = [""] * len(settings.paths)
+
+    async def run(self) -> None:
+        """Keep each path open for as long as its interface allows; until cancelled."""
+        try:
+            while True:
+                interfaces = psutil.net_if_addrs()
+                for path in range(len(self._paths)):
+                    self._follow(path, interfaces)
+                await asyncio.sleep(_POLL_S)
+        finally:
+            for path in range(len(self._paths)):
+                self._close(path)
+
+    def local_address(self, path: int) -> IPAddress | None:
+        """Return the source of our datagrams on ``path``; None while it is not open."""
+        opened = self._open[path]
+        return opened.place.local if opened else None
+
+    def send(self, path: int, destination: IPAddress | None, payload: bytes) -> None:
+        """Send to ``destination``, or when that is None to the group or to each peer.
+
+        Never blocks and never raises.  While the path is not open nothing is sent; that
+        was reported when it closed.  Our own address among the peers is passed over, so
+        that all agents can have the same list.
+        """
+        opened = self._open[path]
+        if opened is None:
+            return
+        settings = self._paths[path]
+        everyone = settings.peers or (settings.group,)
+        failures = []
+        for target in everyone if destination is None else (destination,):
+            if target == opened.place.local:
+                continue
+            try:
+                _send(opened, target, self._port, payload)
+            except OSError as error:
+                failures.append(f"{settings.interface}: cannot send to {target}: {_why(error)}")
+        self._report(path, "; ".join(failures))
+
+    def _follow(self, path: int, interfaces: _Interfaces) -> None:
+        """Open, close or reopen ``path`` when its place changed."""
+        opened = self._open[path]
+        place = self._find(path, interfaces)
+        if opened and place == opened.place:
+            return
+        self._close(path)
+        if isinstance(place, _Place):
+            self._attach(path, place)
+        else:
+            self._report(path, place)
+
+    def _find(self, path: int, interfaces: _Interfaces) -> _Place | str:
+        """Return the place of ``path``, or what it waits for."""
+        settings = self._paths[path]
+        name = settings.interface
+        try:
+            index = socket.if_nametoindex(name)
+            found = interfaces[name]
+        except (OSError, KeyError):
+            return f"{name}: no such interface, waiting for it"
+        addresses = [_interface(a.address, a.netmask) for a in found if a.family in _INET]
+        usable = source_addresses(settings, addresses, self._virtual)
+        if not usable:
+            return f"{name}: no {_kind_of_source(settings)} of its own, waiting for one"
+        # A newer IPv6 address stands before an older one: peers should not see us change.
+        current = self.local_address(path)
+        return _Place(index, current if current in usable else usable[0])
+
+    def _attach(self, path: int, place: _Place) -> None:
+        settings = self._paths[path]
+        try:
+            sock = _open_socket(settings, place, self._port)
+        except OSError as error:
+            text = f"{settings.interface}: cannot open UDP port {self._port}: {_why(error)}"
+            self._report(path, f"{text}, trying again")
+            return
+        self._open[path] = _OpenPath(place, sock)
+        asyncio.get_running_loop().add_reader(sock, self._drain, path, sock)
+        self._report(path, "")
+
+    def _close(self, path: int) -> None:
+        opened = self._open[path]
+        if opened:
+            asyncio.get_running_loop().remove_reader(opened.sock)
+            opened.sock.close()
+            self._open[path] = None
+
+    def _drain(self, path: int, sock: socket.socket) -> None:
+        received_at = self._now()
+        for _ in range(_BATCH):
+            try:
+                payload, ancillary, flags, sender = sock.recvmsg(MAX_PAYLOAD, _HOP_LIMIT_SPACE)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # An error that the network left in the socket: reading it removes it.
+            if not flags & socket.MSG_TRUNC:
+                self._receive(
+                    Received(
+                        path=path,
+                        source=_address(sender[0]),
+                        ttl=int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else 0,
+                        payload=payload,
+                        received_at=received_at,
+                    )
+                )
+
+    def _report(self, path: int, condition: str) -> None:
+        if condition != self._conditions[path]:
+            self._conditions[path] = condition
+            self._trouble(path, condition)
+
+
+def source_addresses(
+    settings: PathSettings, addresses: Iterable[IPInterface], virtual: frozenset[IPAddress]
+) -> list[IPAddress]:
+    """Return the addresses that may be the source on this path, the best one first.
+
+    Never a virtual one.  IPv6 multicast and link-local peers take link-local sources, other
+    IPv6 peers the others.  An address on the network of the first peer is preferred;
+    otherwise the order of ``addresses``, which is the interface's, decides.
+    """
+    towards = _towards(settings)
+    usable = [
+        address
+        for address in addresses
+        if address.version == towards.version
+        and address.ip not in virtual
+        and (address.version == 4 or address.is_link_local == _on_link(towards))
+    ]
+    usable.sort(key=lambda address: towards not in address.network)
+    return [address.ip for address in usable]
+
+
+def _towards(settings: PathSettings) -> IPAddress:
+    return settings.peers[0] if settings.peers else settings.group
+
+
+def _on_link(address: IPAddress) -> bool:
+    return address.is_multicast or address.is_link_local
+
+
+def _kind_of_source(settings: PathSettings) -> str:
+    towards = _towards(settings)
+    if towards.version == 4:
+        return "IPv4 address"
+    return "IPv6 link-local address" if _on_link(towards) else "IPv6 address"
+
+
+@lru_cache(maxsize=256)
+def _interface(address: str, netmask: str | None) -> IPInterface:
+    """Parse what psutil says: with a scope (``fe80::1%eth0``), and IPv6 masks spelt out."""
+    plain = address.partition("%")[0]
+    if netmask is None:
+        return ip_interface(plain)
+    return ip_interface(f"{plain}/{int(ip_address(netmask)).bit_count()}")
+
+
+_address = lru_cache(maxsize=1024)(ip_address)
+"""Parsing costs as much as reading a datagram, and the senders are few."""
+
+
+def _open_socket(settings: PathSettings, place: _Place, port: int) -> socket.socket:
+    ipv4 = place.local.version == 4
+    sock = socket.socket(socket.AF_INET if ipv4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        name = settings.interface.encode() + b"\0"
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+        group = None if settings.peers else settings.group.packed
+        (_prepare_ipv4 if ipv4 else _prepare_ipv6)(sock, place.index, group)
+        # After IP_TOS, which sets a priority of its own choice.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY)
+        # Last, so that nothing arrives before the socket is restricted to its interface.
+        sock.bind(("", port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _prepare_ipv4(sock: socket.socket, index: int, group: bytes | None) -> None:
+    for option, value in (
+        (socket.IP_TTL, _HOP_LIMIT),
+        (socket.IP_MULTICAST_TTL, _HOP_LIMIT),
+        (socket.IP_MULTICAST_LOOP, 0),
+        (socket.IP_TOS, _TRAFFIC_CLASS),
+        (_IP_RECVTTL, 1),
+        (_IP_MULTICAST_ALL, 0),  # Only what this socket joined, whatever else the host has.
+    ):
+        sock.setsockopt(socket.IPPROTO_IP, option, value)
+    if group:
+        membership = struct.pack("=4s4si", group, bytes(4), index)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+
+
+def _prepare_ipv6(sock: socket.socket, index: int, group: bytes | None) -> None:
+    for option, value in (
+        (socket.IPV6_V6ONLY, 1),
+        (socket.IPV6_UNICAST_HOPS, _HOP_LIMIT),
+        (socket.IPV6_MULTICAST_HOPS, _HOP_LIMIT),
+        (socket.IPV6_MULTICAST_LOOP, 0),
+        (socket.IPV6_TCLASS, _TRAFFIC_CLASS),
+        (socket.IPV6_RECVHOPLIMIT, 1),
+        (_IPV6_MULTICAST_ALL, 0),
+    ):
+        sock.setsockopt(socket.IPPROTO_IPV6, option, value)
+    if group:
+        membership = struct.pack("=16si", group, index)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+
+
+def _send(opened: _OpenPath, target: IPAddress, port: int, payload: bytes) -> None:
+    """Send one datagram from the pinned source.  Raises: OSError."""
+    index, local = opened.place.index, opened.place.local
+    to: tuple[Any, ...]
+    if isinstance(local, IPv4Address):
+        control = (socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=i4s4x", index, local.packed))
+        to = (str(target), port)
+    else:
+        info = struct.pack("=16si", local.packed, index)
+        control = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
+        to = (str(target), port, 0, index)
+    opened.sock.sendmsg([payload], [control], 0, to)
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
