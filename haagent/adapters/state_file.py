@@ -1,0 +1,167 @@
+"""What survives a restart: the boot counter, and the highest term reserved in each group.
+
+:meth:`StateFile.open` locks the state directory against a second agent, reads the file and
+counts one more boot.  A lost, corrupt or unwritable file is a note, not an end: the counter
+is never below the seconds of the wall clock, so boot ids keep rising without it.
+
+The lock is on the directory itself, which needs neither space nor the right to write, and
+ends with the process.
+
+What this module does not do: stay out of the way of the event loop.  Opening and reserving
+wait for the disk; the runtime reserves in a thread.
+"""
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from types import MappingProxyType
+
+from haagent.core.identity import NO_TERM, Term
+from haagent.core.units import WallNs
+
+_NAME = "state.json"
+_FORMAT = 1
+_MAX_COUNTER = (1 << 32) - 1
+_MAX_TERM = (1 << 64) - 1
+
+
+class AlreadyRunning(Exception):  # noqa: N818  # It says what is, like FileNotFound would.
+    """Another process holds the state directory; the text tells its pid."""
+
+
+class StateFile:
+    """See the module docstring.  :meth:`reserve` may be called from any thread."""
+
+    @classmethod
+    def open(cls, directory: Path, wall: WallNs) -> "StateFile":
+        """Lock ``directory``, made with mode 0700 when missing, and count one more boot.
+
+        Raises: AlreadyRunning; OSError when there is no directory and none can be made.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(directory)
+        path = directory / _NAME
+        previous, terms, notes = _read(path)
+        counter = min(max(previous + 1, wall // 1_000_000_000), _MAX_COUNTER)
+        return cls(path, lock, counter, terms, notes)
+
+    def __init__(
+        self, path: Path, lock: int, boot_counter: int, terms: dict[str, Term], notes: list[str]
+    ) -> None:
+        self._path = path
+        self._lock = lock
+        self._terms = terms
+        self._saved = False
+        self._writing = threading.Lock()
+        self.boot_counter = boot_counter
+        """u32, higher at each start; the upper half of the boot id."""
+        try:
+            self._save()
+        except OSError as error:
+            notes.append(f"{error.strerror}; boot counter and terms are kept in memory only")
+        self.notes = tuple(notes)
+        """What the operator should know of the opening; empty when all was well."""
+
+    @property
+    def terms(self) -> Mapping[str, Term]:
+        """The highest term reserved, by name of the group; a snapshot."""
+        return MappingProxyType(self._terms)
+
+    def reserve(self, group: str, term: Term) -> None:
+        """Keep that terms of ``group`` up to ``term`` count as used.  Waits for the disk.
+
+        Raises: OSError when it could not be written; it then holds in memory, and the next
+        call tries again.
+        """
+        with self._writing:
+            if term > self._terms.get(group, NO_TERM):
+                # A new mapping, so that a reader in another thread never sees one change.
+                self._terms = {**self._terms, group: term}
+                self._saved = False
+            if not self._saved:
+                self._save()
+
+    def close(self) -> None:
+        """Let another agent have the directory."""
+        os.close(self._lock)
+
+    def _save(self) -> None:
+        """Replace the file, so that a power cut leaves the old or the new one, never half."""
+        state = {"format": _FORMAT, "boot_counter": self.boot_counter, "terms": self._terms}
+        new = self._path.with_name(f"{_NAME}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        try:
+            with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+                json.dump(state, file, indent=2)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+            os.fsync(self._lock)  # The directory: without it the new name may be lost.
+        except OSError as error:
+            text = f"cannot write {self._path}: {error.strerror}"
+            raise OSError(error.errno, text) from error
+        self._saved = True
+
+
+def _lock(directory: Path) -> int:
+    """Return the descriptor that holds the lock for as long as it is open."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(os.fstat(descriptor))
+        os.close(descriptor)
+        text = f"{directory}: in use by {holder}; another agent is running"
+        raise AlreadyRunning(text) from None
+    return descriptor
+
+
+def _holder(directory: os.stat_result) -> str:
+    """Return who has the lock, as /proc/locks tells: ``1: FLOCK ADVISORY WRITE PID DEV:INODE``."""
+    device = f"{os.major(directory.st_dev):02x}:{os.minor(directory.st_dev):02x}"
+    for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+        words = line.split()
+        if words[1] == "FLOCK" and words[5] == f"{device}:{directory.st_ino}":
+            return f"process {words[4]}"
+    # In another pid namespace, or on a file system that numbers its devices otherwise.
+    return "a process that cannot be seen from here"
+
+
+def _read(path: Path) -> tuple[int, dict[str, Term], list[str]]:
+    """Return the boot counter and the terms of the last start, and notes of what was wrong."""
+    try:
+        return *_parse(path.read_bytes()), []
+    except FileNotFoundError:
+        return 0, {}, []
+    except (OSError, ValueError, RecursionError) as error:
+        return 0, {}, [f"cannot read {path}: {error}; {_set_aside(path)}; started afresh"]
+
+
+def _parse(content: bytes) -> tuple[int, dict[str, Term]]:
+    """Raises: ValueError, RecursionError."""
+    match json.loads(content):
+        case {"format": 1, "boot_counter": int(counter), "terms": dict(terms)} if (
+            0 <= counter <= _MAX_COUNTER and all(map(_is_term, terms.values()))
+        ):
+            return counter, terms
+    msg = f"not a state file of format {_FORMAT}"
+    raise ValueError(msg)
+
+
+def _is_term(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= _MAX_TERM
+
+
+def _set_aside(path: Path) -> str:
+    """Rename the file to the first free ``.corrupt-N``; return what was done with it."""
+    names = (path.with_name(f"{path.name}.corrupt-{number}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    try:
+        path.rename(aside)
+    except OSError as error:
+        return f"left as it is ({error.strerror})"
+    return f"kept as {aside.name}"
