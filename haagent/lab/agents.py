@@ -1,0 +1,84 @@
+"""One agent of haagent on a host, started and asked as an operator would.
+
+Configuration, key, state and socket live in the host's directory.  The caller's text may name
+other places, as the files in ``conf/`` do: the keys ``key_file``, ``state_dir`` and
+``control_socket`` at top level are set to the laboratory's, each in its line.
+"""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from haagent.lab.errors import LabError
+from haagent.lab.host import Host
+from haagent.lab.process import Process
+
+_NOT_REACHABLE = 3
+"""Exit code of ``haagent status``."""
+
+
+class Agent:
+    """See the module docstring."""
+
+    def __init__(self, host: Host, configuration: str, key: str) -> None:
+        self.host = host
+        self.configuration_file = host.directory / "haagent.yml"
+        self.key_file = host.directory / "cluster.key"
+        self.state_dir = host.directory / "state"
+        self.control_socket = host.directory / "control.sock"
+        self.state_dir.mkdir(exist_ok=True)
+        self.key_file.touch(mode=0o600)
+        self.key_file.write_text(key)
+        self.configure(configuration)
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        """The process that was started last."""
+        if self._process is None:
+            text = f"no agent was started on {self.host.name}"
+            raise LabError(text)
+        return self._process
+
+    def configure(self, configuration: str) -> None:
+        """Write the configuration; the agent reads it at its next start or reload."""
+        own = {
+            "key_file": self.key_file,
+            "state_dir": self.state_dir,
+            "control_socket": self.control_socket,
+        }
+        # In their place, so that the line numbers of an error stay the caller's.
+        lines = []
+        for line in configuration.splitlines():
+            key = line.partition(":")[0]
+            lines.append(f"{key}: {own.pop(key)}" if key in own else line)
+        lines += [f"{key}: {path}" for key, path in own.items()]
+        self.configuration_file.write_text("\n".join(lines) + "\n")
+
+    def start(self) -> Process:
+        """Start ``haagent run``, also again after its end."""
+        arguments = ("run", "-c", str(self.configuration_file))
+        self._process = self.host.start_module("agent", "haagent", *arguments)
+        return self._process
+
+    def release(self) -> str:
+        """Run ``haagent release``, as systemd does after a stop; return what it says."""
+        arguments = ("release", "-c", str(self.configuration_file))
+        return self.host.run(sys.executable, "-m", "haagent", *arguments)
+
+    def status(self) -> dict[str, Any] | None:
+        """Return what ``haagent status --json`` says; None while the agent is not reachable.
+
+        Raises: LabError when the command fails otherwise.
+        """
+        arguments = ["status", "--json", "--socket", str(self.control_socket)]
+        command = ["ip", "netns", "exec", self.host.namespace, sys.executable, "-m", "haagent"]
+        done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True)
+        if done.returncode == _NOT_REACHABLE:
+            return None
+        if done.returncode:
+            text = f"haagent status: exit {done.returncode}: {done.stderr.strip()}"
+            raise LabError(text)
+        status: dict[str, Any] = json.loads(done.stdout)
+        return status
