@@ -1,0 +1,82 @@
+# Sourced by the commands that a fresh machine starts with: ./deploy/demo, ./tests/run,
+# ./deploy/install.  Debian 12 or Ubuntu 24.04 and bash are all that must be there.
+#
+# become_root "$0" "$@"        go on as root, through sudo where that is needed
+# install_packages NAME...     apt packages that are missing; starts and enables no service
+# make_environment DIR EXTRAS  a virtual environment with haagent and its extras: "" or "[dev]"
+
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+fail() {
+  echo "$(basename "$0"): $*" >&2
+  exit 1
+}
+
+become_root() {
+  [ "$(id -u)" = 0 ] && return
+  command -v sudo >/dev/null || fail "needs root, and there is no sudo: run it as root"
+  exec sudo -- "$@"
+}
+
+installed() {
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+install_packages() {
+  local missing=() name
+  for name in "$@"; do
+    installed "$name" || missing+=("$name")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  command -v apt-get >/dev/null || fail "please install: ${missing[*]}"
+  echo "installing with apt: ${missing[*]}"
+  (
+    export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+    # Debian starts a service as soon as its package is there; this says no (and 101 is "no").
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+      chmod 755 /usr/sbin/policy-rc.d
+    fi
+    apt_get update && apt_get install --no-install-recommends "${missing[@]}"
+  ) || fail "apt-get could not install ${missing[*]}"
+  # Nor is a service that came along to start at the next boot.
+  for name in "${missing[@]}"; do
+    if [ -e "/lib/systemd/system/$name.service" ] && command -v systemctl >/dev/null; then
+      systemctl disable --quiet "$name.service" 2>/dev/null || true
+    fi
+  done
+}
+
+apt_get() {
+  apt-get -qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 "$@" >/dev/null
+}
+
+find_python() {
+  local python
+  for python in /usr/bin/python3 python3; do
+    if "$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$python"
+      return
+    fi
+  done
+  return 1
+}
+
+make_environment() {
+  local directory=$1 spec=$2 python base
+  find_python >/dev/null || install_packages python3 python3-venv
+  python=$(find_python) || fail "needs Python 3.11 or newer"
+  base=$({ cat "$root/pyproject.toml"; echo "$root"; "$python" --version; } | sha256sum)
+  if [ "$base" != "$(head -n 1 "$directory/made-from" 2>/dev/null)" ]; then
+    "$python" -m venv --clear "$directory"
+    echo "$base" >"$directory/made-from"
+  fi
+  grep -qxF "$spec" "$directory/made-from" && return
+  echo "installing Python packages into $directory"
+  "$directory/bin/pip" install --quiet --disable-pip-version-check --editable "$root$spec" ||
+    fail "pip could not install haagent$spec and what it needs"
+  echo "$spec" >>"$directory/made-from"
+  chown -R --reference="$root" "$directory"
+}
