@@ -134,11 +134,12 @@ class Watched:
     """A runtime and what it posted."""
 
     def __init__(self, path: str) -> None:
-        self.events: list[Event] = []
+        self.events: list[BackendsObserved] = []
         self._arrived = asyncio.Event()
         self.runtime = HAProxyRuntime(path, self._post)
 
     def _post(self, event: Event) -> None:
+        assert isinstance(event, BackendsObserved)
         self.events.append(event)
         self._arrived.set()
 
@@ -147,9 +148,8 @@ class Watched:
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 self._arrived.clear()
-                newest = self.events[-1] if self.events else None
-                if isinstance(newest, BackendsObserved) and condition(newest):
-                    return newest
+                if self.events and condition(self.events[-1]):
+                    return self.events[-1]
                 await self._arrived.wait()
 
     async def has(self, *backends: Backend) -> None:
@@ -184,8 +184,8 @@ def play(path: str, story: Callable[[Watched], Awaitable[None]]) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110  # HAProxy tells nobody of its changes
+        while not condition():  # noqa: ASYNC110  # HAProxy tells nobody of its changes
+            await asyncio.sleep(0.01)
 
 
 # The list
@@ -257,11 +257,13 @@ def test_a_newer_list_is_taken_up_in_the_middle_of_an_older_one(haproxy: HAProxy
     haproxy.start()
 
     async def story(watched: Watched) -> None:
-        watched.runtime.want((app(*(server(f"s{number}") for number in range(1000))),))
+        long = app(*(server(f"s{number}") for number in range(2000)))
+        watched.runtime.want((long,))
         await until(lambda: bool(haproxy.servers()))
         await watched.want(app(ONE))
 
         assert list(haproxy.servers()) == ["one"]
+        assert all(observed.backends != (long,) for observed in watched.events)
 
     play(haproxy.socket, story)
 
