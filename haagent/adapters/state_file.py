@@ -16,6 +16,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -105,6 +106,15 @@ class StateFile:
             text = f"cannot write {self._path}: {error.strerror}"
             raise OSError(error.errno, text) from error
         self._saved = True
+
+
+def require_unused(directory: Path) -> None:
+    """Return when no agent holds ``directory``; a missing one is held by nobody.
+
+    Raises: AlreadyRunning; OSError when that cannot be told.
+    """
+    with suppress(FileNotFoundError):
+        os.close(_lock(directory))
 
 
 def _lock(directory: Path) -> int:

@@ -50,6 +50,8 @@ class ControlServer:
     def __init__(self, socket_path: Path, view: Callable[[], pb.StatusReply]) -> None:
         self._socket_path = socket_path
         self._agent = _Agent(view)
+        self.listening = asyncio.Event()
+        """Set once a client can connect."""
 
     def changed(self) -> None:
         """Tell every Watch that the view may have changed; cheap enough for each step."""
@@ -67,6 +69,7 @@ class ControlServer:
         starting = asyncio.create_task(server.start())
         try:
             await asyncio.shield(starting)
+            self.listening.set()
             await server.wait_for_termination()
         finally:
             # A gRPC server that is cancelled half-way through its start cannot be stopped.

@@ -40,10 +40,9 @@ from haagent.core.events import (
 from haagent.core.group import Group
 from haagent.core.identity import NO_TERM, BootId, GroupId, NodeId, Term
 from haagent.core.journal import Journal
-from haagent.core.membership import Admitted, Membership, Peer, View
+from haagent.core.membership import Membership, Peer, View
 from haagent.core.messages import (
     DiscardReason,
-    Goodbye,
     Heartbeat,
     Probe,
     ProbeAck,
@@ -173,7 +172,7 @@ class Agent:
             return [CountDiscard(event.source, DiscardReason.UNKNOWN_GROUP)]
         actions = self._answer_probe(now, group, event)
         result = self._membership.admit(now.mono, event)
-        if isinstance(result, Admitted):
+        if isinstance(result, Peer):
             return [*actions, *self._admitted(now, group, event, result)]
         if result.challenge is not None:
             actions.append(
@@ -194,21 +193,22 @@ class Agent:
         return [self._outbox.on_path(now, group.election, event.path, event.source, ack)]
 
     def _admitted(
-        self, now: Moment, group: Group, event: DatagramReceived, admitted: Admitted
+        self, now: Moment, group: Group, event: DatagramReceived, peer: Peer
     ) -> list[Action]:
         header, body = event.datagram.header, event.datagram.body
-        peer = admitted.peer
         if not self._clocks.merge(now.wall, header.stamp):
             text = f"the clock of {peer.name} is more than 10 s ahead of ours"
             self._journal.alarm(now, "clock.skew", peer.name, text, lasts=SKEW_ALARM)
         if peer.node == self._node:
             return self._twin_heard(now, group, event, peer)
-        if admitted.fresh:
-            self._journal.record(now, "peer.alive", f"{peer.name} is heard")
         if isinstance(body, Heartbeat):
             self._compare_configuration(now, group, peer, body)
-        if isinstance(body, Goodbye) and not peer.alive:
-            self._journal.record(now, "peer.left", f"{peer.name} left: {body.reason.text}")
+        if peer.alive and isinstance(body, Heartbeat) and not peer.introduced:
+            peer.introduced = True
+            self._journal.record(now, "peer.alive", f"{peer.name} is heard")
+        if not peer.alive and peer.introduced:
+            peer.introduced = False
+            self._journal.record(now, "peer.left", f"{peer.name} left")
         return group.lead(now, Election.heard, header, body)
 
     def _twin_heard(
@@ -303,6 +303,7 @@ class Agent:
         actions: list[Action] = []
         self._journal.tick(now)
         for peer in self._membership.expire(now.mono):
+            peer.introduced = False
             silence = between(peer.last_heard, now.mono) // 1_000_000
             text = f"{peer.name} has been silent for {silence} ms"
             self._journal.record(now, "peer.dead", text, severity=Severity.WARNING)

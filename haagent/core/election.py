@@ -296,7 +296,7 @@ class Election:
             self._granted.add(header.sender)
             return self._win(now) if self._granted >= self._voters() else []
         self.term = max(self.term, answer.objection.term)
-        self._become(now, State.BACKUP, self._standing_for)
+        self._become(now, State.BACKUP, RoleReason.GAVE_WAY)
         self._due = later(now, self._back_off(answer.objection))
         return []
 
@@ -365,7 +365,7 @@ class Election:
 
     def _give_way(self, now: MonoNs) -> None:
         if self.state is State.CANDIDATE:
-            self._become(now, State.BACKUP, self._standing_for)
+            self._become(now, State.BACKUP, RoleReason.GAVE_WAY)
         if self.state is State.BACKUP:
             self._due = later(now, DurationNs(3 * self._timing.answer_timeout))
 

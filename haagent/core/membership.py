@@ -56,6 +56,8 @@ class Peer:
         self.paths: dict[int, tuple[IPAddress, MonoNs]] = {}
         self.last_heard = at
         self.alive = True
+        self.introduced = False
+        """Whether it has said its name since it was found alive."""
         self.hears_us = False
         self.window = ReplayWindow(header.sequence)
         self.detector = FixedTimeout(at, milliseconds(header.timeout_ms))
@@ -73,6 +75,7 @@ class Peer:
             self.hears_us = any(entry.node == us for entry in body.heard)
         if isinstance(body, Goodbye) and body.reason is RoleReason.STOPPING:
             del self.views[header.group]
+        self.alive = bool(self.views)
         self.detector.heard(event.received_at, self._timeout(header))
 
     def heard_entry(self, now: MonoNs) -> Heard:
@@ -109,15 +112,6 @@ class Refused:
     challenge: Probe | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A datagram that counts."""
-
-    peer: Peer
-    fresh: bool
-    """Whether this peer, or this boot of it, counts from now on."""
-
-
 class Membership:
     """All other agents that one agent knows of."""
 
@@ -127,8 +121,9 @@ class Membership:
         self._random = random
         self._peers: dict[NodeId, Peer] = {}
         self._pending: dict[tuple[NodeId, BootId], _Challenge] = {}
+        self._forgiven_until = MonoNs(0)
 
-    def admit(self, now: MonoNs, event: DatagramReceived) -> Admitted | Refused:
+    def admit(self, now: MonoNs, event: DatagramReceived) -> Peer | Refused:
         """Return the peer whose datagram this is, or why it must change nothing."""
         header, body = event.datagram.header, event.datagram.body
         if (header.sender, header.boot) == (self._node, self._boot):
@@ -140,13 +135,13 @@ class Membership:
             return self._prove(now, event)
         if not peer.window.accept(header.sequence):
             return Refused(DiscardReason.REPLAYED)
-        fresh = not peer.alive and not isinstance(body, Goodbye)
         peer.heard(event, self._node)
-        peer.alive = bool(peer.views)
-        return Admitted(peer, fresh)
+        return peer
 
     def expire(self, now: MonoNs) -> list[Peer]:
         """Return the peers that are found dead now, each once."""
+        if now < self._forgiven_until:
+            return []
         alive = [peer for peer in self._peers.values() if peer.alive]
         dead = [peer for peer in alive if peer.detector.verdict(now) is Verdict.DEAD]
         for peer in dead:
@@ -154,14 +149,18 @@ class Membership:
         return dead
 
     def forgive(self, now: MonoNs, lateness: DurationNs) -> None:
-        """Put off every verdict after a late step of our own."""
-        for peer in self.living():
-            peer.detector.forgive(now, lateness)
+        """Put off every verdict after a late step of our own.
+
+        Whatever waited in our sockets meanwhile bears the time at which it came; it must
+        not make its sender dead, not even that of a peer that we meet only now.
+        """
+        self._forgiven_until = later(now, lateness)
 
     def deadline(self) -> MonoNs | None:
         """Return when the next living peer is due to be found dead."""
         alive = (peer for peer in self._peers.values() if peer.alive)
-        return min((peer.detector.deadline() for peer in alive), default=None)
+        due = min((peer.detector.deadline() for peer in alive), default=None)
+        return None if due is None else max(due, self._forgiven_until)
 
     def peers(self) -> list[Peer]:
         """Return every peer ever proven, dead ones too, by name."""
@@ -184,7 +183,7 @@ class Membership:
         above = [h for h in self.voters(group).values() if h.electable and h.rank > rank]
         return [header.sender for header in sorted(above, key=lambda h: h.rank, reverse=True)]
 
-    def _prove(self, now: MonoNs, event: DatagramReceived) -> Admitted | Refused:
+    def _prove(self, now: MonoNs, event: DatagramReceived) -> Peer | Refused:
         header, body = event.datagram.header, event.datagram.body
         known = self._peers.get(header.sender)
         if known is not None and known.alive:
@@ -211,7 +210,7 @@ class Membership:
         self._pending[key] = challenge
         return challenge
 
-    def _establish(self, event: DatagramReceived) -> Admitted:
+    def _establish(self, event: DatagramReceived) -> Peer:
         header = event.datagram.header
         known = self._peers.get(header.sender)
         peer = Peer(header, event.received_at)
@@ -219,4 +218,4 @@ class Membership:
             peer.name = known.name
         peer.heard(event, self._node)
         self._peers[header.sender] = peer
-        return Admitted(peer, fresh=True)
+        return peer

@@ -45,6 +45,7 @@ class RoleReason(IntEnum):
     CLAIM_FAILED = 10
     DUPLICATE_NODE = 11
     STOPPING = 12
+    GAVE_WAY = 13
 
     @property
     def text(self) -> str:
@@ -66,6 +67,7 @@ _REASON_TEXT = {
     RoleReason.CLAIM_FAILED: "the addresses could not be claimed",
     RoleReason.DUPLICATE_NODE: "another agent uses the same node name",
     RoleReason.STOPPING: "is stopping",
+    RoleReason.GAVE_WAY: "gave way to another agent",
 }
 
 

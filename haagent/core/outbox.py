@@ -11,7 +11,7 @@ from haagent.core.clocks import Clocks
 from haagent.core.election import Election, Say
 from haagent.core.identity import BootId, NodeId, Term
 from haagent.core.membership import Membership
-from haagent.core.messages import Body, Datagram, Election as Call, Flag, Header, State
+from haagent.core.messages import Body, Datagram, Flag, Header, State
 from haagent.core.settings import IPAddress
 from haagent.core.units import Moment, MonoNs, later, milliseconds
 
@@ -83,7 +83,7 @@ class Outbox:
     ) -> SendDatagram:
         """Return ``body`` as one datagram on one path."""
         self._sequence += 1
-        header = self._header(now, election, path, body)
+        header = self._header(now, election, path)
         return SendDatagram(Datagram(header, body), destination)
 
     def tick(self, now: Moment) -> list[SendDatagram]:
@@ -100,18 +100,15 @@ class Outbox:
         """Return when :meth:`tick` is due."""
         return min((repeat.due for repeat in self._repeats), default=None)
 
-    def _header(self, now: Moment, election: Election, path: int, body: Body) -> Header:
+    def _header(self, now: Moment, election: Election, path: int) -> Header:
         interval_ms = election.interval // 1_000_000
-        flags = Flag.ELECTABLE if election.electable else Flag.NONE
-        if isinstance(body, Call):
-            flags |= body.kind.value
         return Header(
             sender=self._node,
             boot=self._boot,
             sequence=self._sequence,
             group=election.group.id,
             path=path,
-            flags=flags,
+            flags=Flag.ELECTABLE if election.electable else Flag.NONE,
             term=election.term,
             master=election.master,
             state=election.state,

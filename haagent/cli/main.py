@@ -1,0 +1,108 @@
+"""The command ``haagent``: which subcommands there are, and how they end.
+
+Each subcommand is imported when it is called, so ``haagent version`` pays for no YAML and
+``haagent status`` for no netlink.  A new one is one function here and one module beside.
+
+Exit codes: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 agent not reachable.
+Reasons go to stderr.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_CONFIG = Path("/etc/haagent/haagent.yml")
+CONFIG_HELP = f"Configuration file.  Default: {DEFAULT_CONFIG}"
+Config = Annotated[Path, typer.Option("--config", "-c", help="Configuration file.")]
+
+app = typer.Typer(
+    name="haagent",
+    help="Keep a virtual IP, and the HAProxy behind it, alive across Linux servers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="The same as --config.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None,
+) -> None:
+    """Check a configuration file, on any machine; show what follows from it."""
+    from haagent.cli.check import check as command  # noqa: PLC0415
+
+    if file and config:
+        raise typer.BadParameter("name the file once, as argument or with --config")
+    command(file or config or DEFAULT_CONFIG)
+
+
+@app.command()
+def keygen(
+    file: Annotated[Path, typer.Argument(help="File to make; '-' prints the key.")] = Path("-"),
+) -> None:
+    """Make a new cluster key."""
+    from haagent.cli.keygen import keygen as command  # noqa: PLC0415
+
+    command(file)
+
+
+@app.command()
+def status(
+    socket: Annotated[
+        Path | None, typer.Option(help="Control socket.  Default: /run/haagent/control.sock")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts; ages in ms.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Until Ctrl-C.")] = False,
+) -> None:
+    """Show the whole cluster as one agent sees it; 1 when a group has no master."""
+    from haagent.cli.status import status as command  # noqa: PLC0415
+
+    command(socket, config, as_json, watch)
+
+
+@app.command()
+def run(config: Config = DEFAULT_CONFIG) -> None:
+    """Run the agent in the foreground, as systemd does."""
+    from haagent.cli.run import run as command  # noqa: PLC0415
+
+    command(config)
+
+
+@app.command()
+def release(config: Config = DEFAULT_CONFIG) -> None:
+    """Remove the addresses that an agent left behind which ended without a goodbye."""
+    from haagent.cli.release import release as command  # noqa: PLC0415
+
+    command(config)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from haagent.cli.version import version as command  # noqa: PLC0415
+
+    command()
+
+
+def main() -> None:
+    """Run the command line; a closed pipe or a full disk is an exit code, not a traceback."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"haagent: {error}", file=sys.stderr)
+        # Python flushes once more at exit, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)

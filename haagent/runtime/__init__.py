@@ -1,0 +1,1 @@
+"""The daemon: one asyncio loop between the pure core and the adapters."""

@@ -1,0 +1,157 @@
+"""Performs what the core asks for, in the order in which it asks.
+
+An effect that fails becomes an ``ActionFailed`` event, never an exception.  Only addresses
+are waited for; HAProxy, the disk and the log have tasks or threads of their own.
+"""
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Sequence
+from typing import assert_never
+
+from haagent.adapters import clock
+from haagent.adapters.datagrams import Datagrams
+from haagent.adapters.haproxy_runtime import HAProxyRuntime
+from haagent.adapters.link_frames import LinkFrames
+from haagent.adapters.netlink import Netlink
+from haagent.adapters.state_file import StateFile
+from haagent.core.actions import (
+    Action,
+    AnnounceAddress,
+    ClaimAddress,
+    CountDiscard,
+    Finished,
+    Record,
+    ReleaseAddress,
+    ReserveTerm,
+    SendDatagram,
+    SetBackends,
+)
+from haagent.core.events import ActionDone, ActionFailed, Event
+from haagent.core.identity import NO_TERM, GroupId, Term
+from haagent.core.settings import AgentSettings, IPInterface
+from haagent.runtime import log
+from haagent.runtime.discards import Discards
+from haagent.wire.auth import Keyring
+from haagent.wire.heartbeat import encode
+
+
+class Performer:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        *,
+        settings: AgentSettings,
+        keyring: Keyring,
+        datagrams: Datagrams,
+        netlink: Netlink,
+        frames: LinkFrames,
+        haproxy: HAProxyRuntime | None,
+        state: StateFile,
+        discards: Discards,
+        post: Callable[[Event], None],
+    ) -> None:
+        self._group_names = {group.id: group.name for group in settings.groups}
+        self._keyring = keyring
+        self._datagrams = datagrams
+        self._netlink = netlink
+        self._frames = frames
+        self._haproxy = haproxy
+        self._state = state
+        self._discards = discards
+        self._post = post
+        self._applied: dict[GroupId, Term] = {}
+        """The fencing token: the highest term that any side effect carried."""
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def perform(self, actions: Sequence[Action]) -> None:
+        """Perform ``actions`` one after the other."""
+        for action in actions:
+            await self._perform(action)
+
+    async def _perform(self, action: Action) -> None:
+        match action:
+            case SendDatagram():
+                self._send(action)
+            case ClaimAddress():
+                await self._change(action, self._netlink.claim)
+            case ReleaseAddress():
+                await self._change(action, self._netlink.release)
+            case AnnounceAddress():
+                self._announce(action)
+            case SetBackends():
+                self._set_backends(action)
+            case ReserveTerm():
+                self._reserve(action)
+            case CountDiscard(source, reason):
+                self._discards.count(clock.now().mono, source, reason)
+            case Record():
+                log.write(action)
+            case Finished():
+                pass
+            case _:
+                assert_never(action)
+
+    def _send(self, action: SendDatagram) -> None:
+        path = action.datagram.header.path
+        source = self._datagrams.local_address(path)
+        if source is not None:
+            payload = encode(action.datagram, self._keyring, source)
+            self._datagrams.send(path, action.destination, payload)
+
+    async def _change(
+        self,
+        action: ClaimAddress | ReleaseAddress,
+        change: Callable[[str, IPInterface], Awaitable[None]],
+    ) -> None:
+        if self._is_stale(action, action.group, action.term):
+            return
+        try:
+            await change(action.interface, action.address)
+        except OSError as error:
+            self._failed(action, error)
+        else:
+            self._post(ActionDone(action))
+
+    def _announce(self, action: AnnounceAddress) -> None:
+        if self._is_stale(action, action.group, action.term):
+            return
+        try:
+            self._frames.announce(action.interface, action.address.ip)
+        except OSError as error:
+            self._failed(action, error)
+
+    def _set_backends(self, action: SetBackends) -> None:
+        if any(self._is_stale(action, group, term) for group, term in action.terms):
+            return
+        assert self._haproxy is not None, "backends are wanted only where HAProxy is configured"
+        self._haproxy.want(action.backends)
+
+    def _reserve(self, action: ReserveTerm) -> None:
+        task = asyncio.create_task(self._write_terms(action))
+        # The loop keeps only a weak reference to a task.
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write_terms(self, action: ReserveTerm) -> None:
+        name = self._group_names[action.group]
+        try:
+            await asyncio.to_thread(self._state.reserve, name, action.term)
+        except OSError as error:
+            self._failed(action, error)
+        else:
+            self._post(ActionDone(action))
+
+    def _is_stale(self, action: Action, group: GroupId, term: Term) -> bool:
+        newest = self._applied.get(group, NO_TERM)
+        if term < newest:
+            text = f"refused: term {term} is over, {newest} was applied"
+            self._post(ActionFailed(action, errno.ESTALE, text))
+            return True
+        self._applied[group] = term
+        return False
+
+    def _failed(self, action: Action, error: OSError) -> None:
+        text = str(error.strerror or error)
+        self._post(ActionFailed(action, error.errno or 0, text))

@@ -1,0 +1,177 @@
+"""Puts one daemon together from a configuration, runs it, and takes it apart."""
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from random import SystemRandom
+
+from haagent.adapters import clock
+from haagent.adapters.datagrams import Datagrams, Received
+from haagent.adapters.haproxy_runtime import HAProxyRuntime
+from haagent.adapters.link_frames import LinkFrames
+from haagent.adapters.netlink import Netlink
+from haagent.adapters.state_file import StateFile
+from haagent.adapters.systemd import Systemd
+from haagent.config.key import read_key
+from haagent.config.load import Loaded
+from haagent.control.haagent_pb2 import StatusReply
+from haagent.control.reply import RuntimeFacts, status_reply
+from haagent.control.server import ControlServer
+from haagent.core.actions import Action, Record
+from haagent.core.agent import Agent
+from haagent.core.events import DatagramReceived, StopRequested
+from haagent.core.identity import boot_id
+from haagent.core.messages import Discard
+from haagent.runtime.discards import Discards
+from haagent.runtime.driver import Driver
+from haagent.runtime.log import logger
+from haagent.runtime.perform import Performer
+from haagent.runtime.release import release_leftovers, virtual_addresses
+from haagent.wire.auth import Keyring
+from haagent.wire.heartbeat import decode
+
+VERSION = version("haagent")
+
+
+class Daemon:
+    """One agent with its adapters.  To be made inside the running loop."""
+
+    def __init__(self, config: Path, loaded: Loaded) -> None:
+        """Take hold of what must be there before anything is said or claimed.
+
+        Raises: KeyFileError, AlreadyRunning, OSError; the text says what to do.
+        """
+        settings = loaded.settings
+        addresses = virtual_addresses(settings)
+        cluster_key = read_key(loaded.key_file)
+        names = [group.name for group in settings.groups]
+        self._keyring = Keyring(cluster_key, settings.cluster, names)
+        self._config = config
+        self._started = clock.now()
+        self._discards = Discards()
+        self._systemd = Systemd(os.environ)
+        self._state = StateFile.open(loaded.state_dir, self._started.wall)
+        self._agent = self._make_agent(loaded)
+        self._driver = Driver(self._agent)
+        post = self._driver.post
+        self._netlink = Netlink(addresses, post, settings.heartbeat.interval)
+        self._frames = LinkFrames(addresses, post)
+        self._datagrams = Datagrams(
+            settings.heartbeat,
+            frozenset().union(*addresses.values()),
+            self._receive,
+            lambda: clock.now().mono,
+            self._path_trouble,
+        )
+        self._haproxy = None
+        if settings.haproxy is not None:
+            self._haproxy = HAProxyRuntime(settings.haproxy.socket, post)
+        self._control = ControlServer(loaded.control_socket, self._view)
+        self._performer = Performer(
+            settings=settings,
+            keyring=self._keyring,
+            datagrams=self._datagrams,
+            netlink=self._netlink,
+            frames=self._frames,
+            haproxy=self._haproxy,
+            state=self._state,
+            discards=self._discards,
+            post=post,
+        )
+
+    async def run(self) -> None:
+        """Run until a signal stops it; then everything is handed over and released.
+
+        Raises: OSError when the kernel refuses what the agent cannot do without.
+        """
+        for note in self._state.notes:
+            logger.warning("%s", note)
+        await self._release()
+        self._handle_signals()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(run()) for run in self._adapters()]
+                # By then every adapter has begun as well: ready means that we listen.
+                await self._control.listening.wait()
+                gc.freeze()
+                logger.info("ready: %s", self._config)
+                self._systemd.ready("listening")
+                await self._driver.run(self._performer.perform, self._observe)
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self._release()
+            self._state.close()
+
+    def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
+        runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._control.run]
+        return runs if self._haproxy is None else [*runs, self._haproxy.run]
+
+    async def _release(self) -> None:
+        for interface, address in await release_leftovers(self._netlink):
+            logger.warning("removed %s from %s: left by an agent that ended", address, interface)
+
+    def _make_agent(self, loaded: Loaded) -> Agent:
+        random = SystemRandom()
+        boot = boot_id(self._state.boot_counter, random.getrandbits(32))
+        reserved = self._state.terms
+        terms = {
+            group.id: reserved[group.name]
+            for group in loaded.settings.groups
+            if group.name in reserved
+        }
+        return Agent(loaded.settings, boot, terms, random)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+
+    def _stop(self) -> None:
+        self._systemd.stopping()
+        self._driver.post(StopRequested())
+
+    def _receive(self, received: Received) -> None:
+        source = received.source
+        result = decode(received.payload, self._keyring, source, received.ttl)
+        if isinstance(result, Discard):
+            self._discards.count(received.received_at, source, result.reason, result.detail)
+            return
+        self._driver.post(
+            DatagramReceived(
+                path=received.path,
+                source=source,
+                received_at=received.received_at,
+                datagram=result,
+            )
+        )
+
+    def _path_trouble(self, path: int, text: str) -> None:
+        if text:
+            logger.warning("path %d: %s", path, text)
+        else:
+            logger.info("path %d: carries heartbeats", path)
+
+    def _observe(self, actions: Sequence[Action]) -> None:
+        self._systemd.alive()
+        if actions:
+            self._control.changed()
+        if any(isinstance(action, Record) and action.kind == "role.changed" for action in actions):
+            groups = self._agent.status().groups
+            roles = (f"{g.role.group}: {g.role.state.name.lower()}" for g in groups)
+            self._systemd.status(", ".join(roles))
+
+    def _view(self) -> StatusReply:
+        facts = RuntimeFacts(
+            version=VERSION,
+            pid=os.getpid(),
+            started=self._started.mono,
+            config_file=str(self._config),
+            loop_lateness=self._driver.lateness.worst,
+            discards=self._discards.counts,
+        )
+        return status_reply(self._agent.status(), clock.now(), facts)
