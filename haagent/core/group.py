@@ -104,8 +104,9 @@ class Group:
         if self._heartbeat_due is None or now.mono < self._heartbeat_due:
             return []
         self._heartbeat_due = later(now.mono, self.election.interval)
-        if self.election.reason is RoleReason.DUPLICATE_NODE:
-            # Two voices under one name would confuse everybody else: ours stays silent.
+        if self.election.stopped or self.election.reason is RoleReason.DUPLICATE_NODE:
+            # After the goodbye there is nothing to promise; and two voices under one name
+            # would confuse everybody else, so that ours stays silent.
             return []
         return [*self._outbox.once(now, self.election, Say(self._heartbeat(now)))]
 
