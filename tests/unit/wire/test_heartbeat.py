@@ -19,6 +19,7 @@ from haagent.core.identity import (
 from haagent.core.messages import (
     Answer,
     Body,
+    Coordinator,
     Datagram,
     Discard,
     DiscardReason,
@@ -30,6 +31,9 @@ from haagent.core.messages import (
     Heartbeat,
     Objection,
     ObjectionCode,
+    Probe,
+    Resign,
+    ResignPhase,
     RoleReason,
     State,
 )
@@ -251,6 +255,25 @@ def test_a_name_that_cannot_be_shown_is_discarded(name: bytes) -> None:
     assert heard(with_fields(golden(), fields)) == malformed(
         "NAME is not 1 to 64 bytes of UTF-8 without control characters"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "offset"),
+    [
+        (Probe(destination=LB2, nonce=1), 84),
+        (Coordinator(ballot=BALLOT), 84),
+        (Resign(phase=ResignPhase.COMMIT, ballot=BALLOT, successor=LB2), 112),
+    ],
+    ids=["destination", "candidate", "successor"],
+)
+def test_nobody_is_not_a_node(body: Body, offset: int) -> None:
+    assert heard(patched(sent(body), offset, bytes(8))) == malformed("node id 0")
+
+
+def test_a_last_field_without_its_padding_is_discarded() -> None:
+    fields = golden()[80:-16] + field(0x63, b"odd")[:-1]
+
+    assert heard(with_fields(golden(), fields)) == malformed("field 99 reaches past the end")
 
 
 def test_a_list_that_ends_inside_an_entry_is_discarded() -> None:
