@@ -325,17 +325,17 @@ def _prepare_ipv6(sock: socket.socket, index: int, group: bytes | None) -> None:
 
 
 def _send(opened: _OpenPath, target: IPAddress, port: int, payload: bytes) -> None:
-    """Send one datagram from the pinned source.  Raises: OSError."""
+    """Send one datagram from the pinned source.  Raises: OSError.
+
+    A link-local target needs no scope: the socket is bound to the interface.
+    """
     index, local = opened.place.index, opened.place.local
-    to: tuple[Any, ...]
     if isinstance(local, IPv4Address):
         control = (socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=i4s4x", index, local.packed))
-        to = (str(target), port)
     else:
         info = struct.pack("=16si", local.packed, index)
         control = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
-        to = (str(target), port, 0, index)
-    opened.sock.sendmsg([payload], [control], 0, to)
+    opened.sock.sendmsg([payload], [control], 0, (str(target), port))
 
 
 def _why(error: OSError) -> str:

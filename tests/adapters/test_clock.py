@@ -86,12 +86,27 @@ def test_a_deadline_expires_once() -> None:
     run(story)
 
 
-def test_a_later_deadline_replaces_one_that_has_expired_unseen() -> None:
-    """The loop may already know that the timer is readable: that wake-up is a stale one."""
+def test_a_wake_up_that_a_later_deadline_overtook_is_none() -> None:
+    """The loop has seen the timer expire, but another callback of that turn set it anew."""
 
     async def story(timer: Alarm, expiries: Expiries) -> None:
-        timer.set(now().mono)
-        timer.set(later(now().mono, seconds(3600)))
+        overtaken = asyncio.Event()
+
+        def overtake() -> None:
+            timer.set(later(now().mono, seconds(3600)))
+            overtaken.set()
+
+        reader, writer = os.pipe()
+        asyncio.get_running_loop().add_reader(reader, overtake)
+        os.write(writer, b"before the timer")
+        deadline = later(now().mono, milliseconds(1))
+        timer.set(deadline)
+        while now().mono < later(deadline, milliseconds(5)):
+            pass  # The loop must find both readable in one turn.
+        await overtaken.wait()
+        asyncio.get_running_loop().remove_reader(reader)
+        os.close(reader)
+        os.close(writer)
         for _ in range(100):
             await asyncio.sleep(0)
 
