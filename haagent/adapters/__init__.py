@@ -1,0 +1,1 @@
+"""The world outside: each module one part of it, none knows another."""
