@@ -32,7 +32,7 @@ class Outcome:
 
     @classmethod
     def of_line(cls, line: str) -> Self:
-        number, sent_ns, ended_ns, verdict, who, detail = line.split()
+        number, sent_ns, ended_ns, verdict, who, detail = line.split(maxsplit=5)
         return cls(
             number=int(number),
             sent_ns=int(sent_ns),

@@ -5,6 +5,7 @@ its log while it runs and afterwards.  All instants and durations are CLOCK_MONO
 """
 
 import time
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -86,14 +87,13 @@ class Probes:
     def longest_silence(self, start_ns: int, end_ns: int | None = None) -> int:
         """Return the longest time without an answer between the two instants (default: now)."""
         end = time.monotonic_ns() if end_ns is None else end_ns
-        arrivals = sorted(o.ended_ns for o in self.outcomes() if o.ok)
-        inside = [at for at in arrivals if start_ns < at < end]
-        return max(later - earlier for earlier, later in pairwise([start_ns, *inside, end]))
+        arrivals = [o.ended_ns for o in self._known_since(start_ns) if o.ok and o.ended_ns < end]
+        return max(later - earlier for earlier, later in pairwise([start_ns, *arrivals, end]))
 
     def rate(self, window_ns: int = 1_000_000_000) -> float:
         """Return the answers per second in the time just passed."""
         since = time.monotonic_ns() - window_ns
-        return sum(o.ok and o.ended_ns >= since for o in self.outcomes()) * 1e9 / window_ns
+        return sum(o.ok for o in self._known_since(since)) * 1e9 / window_ns
 
     def _answers(self, start_ns: int) -> list[Outcome]:
         return [o for o in self._sent(start_ns, None) if o.ok]
@@ -101,6 +101,11 @@ class Probes:
     def _sent(self, start_ns: int, end_ns: int | None) -> list[Outcome]:
         return [
             o
-            for o in self.outcomes()
+            for o in self._known_since(start_ns)
             if o.sent_ns >= start_ns and (end_ns is None or o.sent_ns < end_ns)
         ]
+
+    def _known_since(self, start_ns: int) -> list[Outcome]:
+        """Return the outcomes from an instant on, without a walk through all before."""
+        outcomes = self.outcomes()
+        return outcomes[bisect_left(outcomes, start_ns, key=lambda o: o.ended_ns) :]

@@ -474,17 +474,30 @@ def test_nothing_remains_after_a_signal(prefix: str, number: signal.Signals) -> 
 
 @pytest.mark.parametrize("delay_ms", range(0, 300, 30))
 def test_nothing_remains_after_ctrl_c_while_building(prefix: str, delay_ms: int) -> None:
-    """Ctrl-C strikes at different steps; pressing it twice changes nothing."""
+    """Ctrl-C strikes at different steps."""
     process = builder(prefix)
     said(process, "begun")
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(delay_ms / 1000)
 
     process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
 
     assert "KeyboardInterrupt" in errors
+    assert not remains(prefix)
+
+
+def test_nothing_remains_after_a_second_ctrl_c_while_removing(prefix: str) -> None:
+    process = builder(prefix)
+    said(process, "begun")
+    said(process, "built")
+    whole = len(remains(prefix))
+
+    process.send_signal(signal.SIGINT)
+    assert eventually(lambda: len(remains(prefix)) < whole)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
     assert not remains(prefix)
 
 
