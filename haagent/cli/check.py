@@ -1,0 +1,105 @@
+"""``haagent check``: judge a configuration file, and say what follows from it.
+
+What it prints as guaranteed and as not covered is the row of protocol.md 3.9 that applies
+to best-effort mode, without a kernel fence, which this version does not have.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import fill
+
+from haagent.cli.configuration import read
+from haagent.config.values import shown
+from haagent.core.settings import (
+    AgentSettings,
+    GroupSettings,
+    HeartbeatSettings,
+    PathSettings,
+    Preempt,
+)
+from haagent.core.units import DurationNs
+
+
+def check(config: Path) -> None:
+    """Print OK and a summary of ``config``."""
+    settings = read(config).settings
+    print("OK\n")
+    for label, text in (*_contents(settings), *_times(settings.heartbeat)):
+        print(f"{label:<13}{text}")
+    print("\nguaranteed:")
+    _print_points(_guaranteed(settings.heartbeat))
+    print("\nnot covered:")
+    _print_points(_not_covered(settings.heartbeat))
+
+
+def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
+    yield "node", f"{settings.node} of cluster {settings.cluster}"
+    for path in settings.heartbeat.paths:
+        yield "path", f"{path.interface}, {_reach(path)}, UDP port {settings.heartbeat.port}"
+    for group in settings.groups:
+        addresses = ", ".join(map(str, group.addresses))
+        yield "group", f"{group.name}: {addresses} on {group.interface}, priority {group.priority}"
+        yield "", f"a better agent takes over from a healthy master: {_preemption(group)}"
+    if settings.haproxy:
+        yield "haproxy", settings.haproxy.socket
+        for backend in settings.haproxy.backends:
+            yield "", f"backend {backend.name}: {', '.join(s.name for s in backend.servers)}"
+
+
+def _reach(path: PathSettings) -> str:
+    if path.peers:
+        return f"unicast to {', '.join(map(str, path.peers))}"
+    return f"multicast {path.group}"
+
+
+def _preemption(group: GroupSettings) -> str:
+    if group.preempt is Preempt.AFTER:
+        return f"after {shown(group.preempt_after)}"
+    return str(group.preempt.value)
+
+
+def _times(heartbeat: HeartbeatSettings) -> Iterator[tuple[str, str]]:
+    soonest = DurationNs(heartbeat.takeover - heartbeat.interval)
+    each = shown(heartbeat.interval), shown(heartbeat.backup_interval)
+    found = f"{shown(soonest)} to {shown(heartbeat.takeover)} after the master dies"
+    yield "heartbeat", "every {} as master, every {} as backup".format(*each)
+    yield "detection", f"{found}, {shown(heartbeat.stagger)} more for each better backup"
+    yield "election", f"waits up to {shown(heartbeat.answer_timeout)} for answers"
+    yield "start", f"listens {shown(heartbeat.listen)} before any claim"
+    yield "stall", f"an agent that stood still for {shown(heartbeat.takeover)} first releases all"
+
+
+def _guaranteed(heartbeat: HeartbeatSettings) -> Iterator[str]:
+    yield "agents that hear each other settle on exactly one master for each group"
+    yield "a planned handover releases the addresses before another agent claims them"
+    if _cards(heartbeat) > 1:
+        yield "no agent is taken for dead because one path to it failed"
+
+
+def _not_covered(heartbeat: HeartbeatSettings) -> Iterator[str]:
+    if _cards(heartbeat) == 1:
+        yield (
+            "all paths use one network card: while agents there cannot hear each other, "
+            "each side has a master of its own"
+        )
+    else:
+        yield (
+            "while all paths fail together (a common switch, driver or hypervisor), each side "
+            "has a master of its own"
+        )
+        yield "a master that clients cannot reach stays master while a path still carries it"
+    yield (
+        "no kernel fence in this version: the addresses of an agent that is killed stay on its "
+        "server until 'haagent release', which systemd runs when the service ends (ExecStopPost); "
+        "those of one that hangs stay until systemd's watchdog ends it"
+    )
+
+
+def _cards(heartbeat: HeartbeatSettings) -> int:
+    """Return on how many network cards the paths are; VLANs of one card (eth0.5) share it."""
+    return len({path.interface.partition(".")[0] for path in heartbeat.paths})
+
+
+def _print_points(points: Iterator[str]) -> None:
+    for point in points:
+        print(fill(point, width=96, initial_indent="  - ", subsequent_indent="    "))

@@ -1,0 +1,21 @@
+"""The operator's YAML file, checked whole, as settings of the core; and the cluster key.
+
+:func:`load` raises one :class:`ConfigurationError` that names every problem of the file with
+its line and column.  Nothing here runs as root, opens a socket or looks at a peer.
+
+What this package does not do: keep a file in force, or reload one (``haagent.runtime``).
+"""
+
+from haagent.config.key import KeyFileError, new_key, read_key
+from haagent.config.load import Loaded, load
+from haagent.config.problems import ConfigurationError, Problem
+
+__all__ = [
+    "ConfigurationError",
+    "KeyFileError",
+    "Loaded",
+    "Problem",
+    "load",
+    "new_key",
+    "read_key",
+]

@@ -1,0 +1,149 @@
+"""From the file to the settings of the core: read, validate, compare, convert."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from haagent.config import values
+from haagent.config.checks import contradictions, doubts
+from haagent.config.document import Document, read
+from haagent.config.explain import explain
+from haagent.config.key import KeyFileError, read_key
+from haagent.config.model import (
+    File,
+    GroupSection,
+    HAProxySection,
+    HeartbeatSection,
+    Section,
+    ServerSection,
+)
+from haagent.config.problems import ConfigurationError, Problem, in_file_order
+from haagent.core.identity import GroupId, Priority, group_id
+from haagent.core.settings import (
+    AgentSettings,
+    BackendSettings,
+    GroupSettings,
+    HAProxySettings,
+    HeartbeatSettings,
+    PathSettings,
+    ServerSettings,
+    When,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A file that was accepted."""
+
+    settings: AgentSettings
+    key_file: Path
+    state_dir: Path
+    control_socket: Path
+    warnings: tuple[Problem, ...]
+    """What works but seldom as meant, and what this machine lacks to run it."""
+
+
+def load(path: Path) -> Loaded:
+    """Return the configuration in the file at ``path``.
+
+    Paths in the file are relative to its directory.  Nothing on this machine need be
+    there but the file: no interface, no key, no privilege.
+
+    Raises: ConfigurationError with every problem of the file.
+    """
+    document = read(path)
+    file = _validate(document)
+    home = path.absolute().parent
+    key_file = home / file.key_file
+    warnings = (*doubts(document), *_lacking(document, key_file))
+    return Loaded(
+        settings=_settings(file, home),
+        key_file=key_file,
+        state_dir=home / file.state_dir,
+        control_socket=home / file.control_socket,
+        warnings=in_file_order(warnings),
+    )
+
+
+def _validate(document: Document) -> File:
+    node = _node(document)
+    problems = [*document.problems, *contradictions(document, node)]
+    try:
+        file = File.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigurationError((*problems, *explain(document, error))) from None
+    if problems:
+        raise ConfigurationError(tuple(problems))
+    return file.model_copy(update={"node": node})
+
+
+def _node(document: Document) -> str:
+    written = document.select("node", values.text)
+    return next((name for _, name in written), socket.gethostname())
+
+
+def _lacking(document: Document, key_file: Path) -> Iterator[Problem]:
+    """Yield what the agent would miss or wait for if it started here and now."""
+    try:
+        read_key(key_file)
+    except KeyFileError as error:
+        yield document.at_value(("key_file",), str(error))
+    present = {name for _, name in socket.if_nameindex()}
+    for pattern in ("heartbeat.paths.*.interface", "groups.*.interface"):
+        for place, name in document.select(pattern, values.interface):
+            if name not in present:
+                yield document.at_value(place, f"there is no interface {name!r} here now")
+
+
+def _settings(file: File, home: Path) -> AgentSettings:
+    return AgentSettings(
+        node=str(file.node),
+        cluster=file.cluster,
+        heartbeat=_heartbeat(file.heartbeat),
+        groups=tuple(_group(name, section) for name, section in file.groups.items()),
+        haproxy=_haproxy(file, file.haproxy, home) if file.haproxy else None,
+    )
+
+
+def _heartbeat(section: HeartbeatSection) -> HeartbeatSettings:
+    paths = tuple(PathSettings(**_written(path)) for path in section.paths)
+    return HeartbeatSettings(**_written(section) | {"paths": paths})
+
+
+def _group(name: str, section: GroupSection) -> GroupSettings:
+    written = _written(section) | {"name": name, "priority": Priority(section.priority)}
+    if section.preempt:
+        written["preempt"] = section.preempt.when
+    if section.preempt and section.preempt.delay:
+        written["preempt_after"] = section.preempt.delay
+    return GroupSettings(**written)
+
+
+def _haproxy(file: File, section: HAProxySection, home: Path) -> HAProxySettings:
+    backends = tuple(
+        BackendSettings(name=name, servers=tuple(_server(file, s) for s in backend.servers))
+        for name, backend in section.backends.items()
+    )
+    return HAProxySettings(socket=str(home / section.socket), backends=backends)
+
+
+def _server(file: File, section: ServerSection) -> ServerSettings:
+    address, port = section.address
+    written = _written(section) | {"address": address, "port": port}
+    return ServerSettings(**written | {"group": _group_meant(file, section)})
+
+
+def _group_meant(file: File, section: ServerSection) -> GroupId | None:
+    """Return the group whose role the server depends on; the only one need not be named."""
+    if section.when in (None, When.ALWAYS):
+        return None
+    return group_id(section.group or next(iter(file.groups)))
+
+
+def _written(section: Section) -> dict[str, Any]:
+    """Return the keys that the file has, so that defaults are those of the settings."""
+    return {key: getattr(section, key) for key in section.model_fields_set}

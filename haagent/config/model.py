@@ -1,0 +1,92 @@
+"""The shape of the file: which keys there are, which must be given, what each may hold.
+
+The schema is closed.  A key that is left out stays out of ``model_fields_set``, so the
+defaults of ``haagent.core.settings`` apply and are written there alone.
+
+What this module does not do: compare one value with another (``haagent.config.checks``).
+"""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
+
+from haagent.config import addresses, values
+from haagent.core.settings import IPAddress, IPInterface, When
+from haagent.core.units import DurationNs, milliseconds, seconds
+
+Name: TypeAlias = Annotated[str, PlainValidator(values.name)]
+Text: TypeAlias = Annotated[str, PlainValidator(values.text)]
+HAProxyName: TypeAlias = Annotated[str, PlainValidator(values.haproxy_name)]
+Interface: TypeAlias = Annotated[str, PlainValidator(values.interface)]
+FilePath: TypeAlias = Annotated[str, PlainValidator(values.path)]
+SocketPath: TypeAlias = Annotated[str, PlainValidator(values.socket_path)]
+Priority: TypeAlias = Annotated[int, PlainValidator(values.whole(1, 254))]
+Port: TypeAlias = Annotated[int, PlainValidator(values.whole(1, 65_535))]
+Weight: TypeAlias = Annotated[int, PlainValidator(values.whole(0, 256))]
+Truth: TypeAlias = Annotated[bool, PlainValidator(values.truth)]
+Role: TypeAlias = Annotated[When, PlainValidator(values.choice(When))]
+VirtualAddress: TypeAlias = Annotated[IPInterface, PlainValidator(addresses.virtual_address)]
+Peer: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.peer)]
+MulticastGroup: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.multicast_group)]
+Preemption: TypeAlias = Annotated[values.Preemption, PlainValidator(values.preemption)]
+Endpoint: TypeAlias = Annotated[addresses.Endpoint, PlainValidator(addresses.endpoint)]
+Interval: TypeAlias = Annotated[
+    DurationNs, PlainValidator(values.duration(milliseconds(10), seconds(60)))
+]
+Filled = BeforeValidator(values.filled)
+"""Not pydantic's own minimal length: it would hide what is wrong with a single entry."""
+
+
+class Section(BaseModel):
+    """A mapping of the file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PathSection(Section):
+    interface: Interface
+    peers: Annotated[tuple[Peer, ...], Filled] | None = None
+    group: MulticastGroup | None = None
+
+
+class HeartbeatSection(Section):
+    interval: Interval | None = None
+    port: Port | None = None
+    paths: Annotated[tuple[PathSection, ...], Filled]
+
+
+class GroupSection(Section):
+    priority: Priority
+    preempt: Preemption | None = None
+    interface: Interface
+    addresses: Annotated[tuple[VirtualAddress, ...], Filled]
+
+
+class ServerSection(Section):
+    name: HAProxyName
+    address: Endpoint
+    weight: Weight | None = None
+    check: Truth | None = None
+    when: Role | None = None
+    group: Text | None = None
+    of: Name | None = None
+
+
+class BackendSection(Section):
+    servers: Annotated[tuple[ServerSection, ...], Filled]
+
+
+class HAProxySection(Section):
+    socket: SocketPath
+    backends: Annotated[dict[HAProxyName, BackendSection], Filled]
+
+
+class File(Section):
+    node: Name | None = None
+    cluster: Name
+    key_file: FilePath
+    state_dir: FilePath = "/var/lib/haagent"
+    control_socket: SocketPath = "/run/haagent/control.sock"
+    heartbeat: HeartbeatSection
+    groups: Annotated[dict[Name, GroupSection], Filled]
+    haproxy: HAProxySection | None = None

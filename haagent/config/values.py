@@ -1,0 +1,150 @@
+"""The single values of the file: each function takes what YAML gave and returns the value.
+
+All raise ValueError, whose text says what the value must be and is followed by what it is:
+``must be 1..254, is 300``.  None of them looks at the machine or at another value.
+"""
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple, TypeVar
+
+from haagent.core.settings import Preempt
+from haagent.core.units import DurationNs, milliseconds, seconds
+
+E = TypeVar("E", bound=Enum)
+T = TypeVar("T")
+
+_UNITS = {"h": seconds(3600), "m": seconds(60), "s": seconds(1), "ms": milliseconds(1)}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_HAPROXY_NAME = re.compile(r"[A-Za-z0-9._:-]{1,127}")
+_INTERFACE = re.compile(r"(?!\.{1,2}$)[!-.0-9;-~]{1,15}")
+
+SOCKET_PATH_BYTES = 107
+"""What ``sun_path`` holds (unix(7)), less its final zero."""
+
+
+class Preemption(NamedTuple):
+    """When a better agent takes over, and after which delay when that is a matter of time."""
+
+    when: Preempt
+    delay: DurationNs | None = None
+
+
+def text(raw: object) -> str:
+    """Return text; a number or truth value is none, whatever it looks like."""
+    if not isinstance(raw, str):
+        raise ValueError("must be text in quotes")
+    return raw
+
+
+def name(raw: object) -> str:
+    """Return the name of a node, a cluster or a group."""
+    if not _NAME.fullmatch(text(raw)):
+        raise ValueError(
+            "must be 1..63 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        )
+    return text(raw)
+
+
+def haproxy_name(raw: object) -> str:
+    """Return the name of a backend or server; HAProxy's manual, "Proxies"."""
+    if not _HAPROXY_NAME.fullmatch(text(raw)):
+        raise ValueError("must be 1..127 letters, digits, '.', '_', ':' or '-'")
+    return text(raw)
+
+
+def interface(raw: object) -> str:
+    """Return a network interface's name, as the kernel allows it (``dev_valid_name``)."""
+    if not _INTERFACE.fullmatch(text(raw)):
+        raise ValueError("must be an interface: 1..15 characters without space, '/' or ':'")
+    if raw == "lo":
+        raise ValueError("must be an interface that other hosts can reach")
+    return text(raw)
+
+
+def path(raw: object) -> str:
+    """Return a file name, absolute or not."""
+    if not text(raw) or not text(raw).isprintable():
+        raise ValueError("must be a path")
+    return text(raw)
+
+
+def socket_path(raw: object) -> str:
+    """Return the file name of a Unix socket."""
+    if len(path(raw).encode()) > SOCKET_PATH_BYTES:
+        requirement = f"must be a path of at most {SOCKET_PATH_BYTES} bytes"
+        raise ValueError(requirement)
+    return path(raw)
+
+
+def truth(raw: object) -> bool:
+    """Return true or false."""
+    if not isinstance(raw, bool):
+        raise ValueError("must be true or false")
+    return raw
+
+
+def filled(raw: T) -> T:
+    """Return a list or mapping that is not empty."""
+    if raw in ((), {}):
+        raise ValueError("must have at least one entry")
+    return raw
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Return the parser of whole numbers from ``low`` to ``high``."""
+
+    def parse(raw: object) -> int:
+        if not isinstance(raw, int) or isinstance(raw, bool) or not low <= raw <= high:
+            requirement = f"must be {low}..{high}"
+            raise ValueError(requirement)
+        return raw
+
+    return parse
+
+
+def choice(words: type[E]) -> Callable[[object], E]:
+    """Return the parser of the values of ``words``."""
+    *most, last = (str(word.value) for word in words)
+
+    def parse(raw: object) -> E:
+        try:
+            return words(raw)
+        except ValueError:
+            requirement = f"must be {', '.join(most)} or {last}"
+            raise ValueError(requirement) from None
+
+    return parse
+
+
+def duration(low: DurationNs, high: DurationNs) -> Callable[[object], DurationNs]:
+    """Return the parser of lengths of time from ``low`` to ``high``."""
+
+    def parse(raw: object) -> DurationNs:
+        found = re.fullmatch(r"([0-9]{1,9})(ms|s|m|h)", str(raw))
+        if not found:
+            raise ValueError("must be a whole number with a unit, as in 200ms, 5s, 2m or 1h")
+        length = DurationNs(int(found[1]) * _UNITS[found[2]])
+        if not low <= length <= high:
+            requirement = f"must be {shown(low)}..{shown(high)}"
+            raise ValueError(requirement)
+        return length
+
+    return parse
+
+
+def shown(length: DurationNs) -> str:
+    """Return ``length``, a whole number of milliseconds, as it would be written in the file."""
+    unit = next(unit for unit, size in _UNITS.items() if length % size == 0 and length >= size)
+    return f"{length // _UNITS[unit]}{unit}"
+
+
+def preemption(raw: object) -> Preemption:
+    """Return when a better agent takes over: ``never``, ``immediately`` or ``after 5s``."""
+    if isinstance(raw, str) and raw.startswith("after "):
+        delay = duration(milliseconds(1), seconds(24 * 3600))
+        return Preemption(Preempt.AFTER, delay(raw.removeprefix("after ").strip()))
+    if raw in (Preempt.NEVER.value, Preempt.IMMEDIATELY.value):
+        return Preemption(Preempt(raw))
+    raise ValueError("must be never, immediately or after a duration, as in 'after 5s'")

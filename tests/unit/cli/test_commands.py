@@ -1,0 +1,212 @@
+"""The commands as a shell sees them: output, exit code, and no traceback for what users do."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from haagent.config import read_key
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+def haagent(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "haagent", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def start(*arguments: str | Path, stdout: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "haagent", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*.yml")), ids=lambda path: path.name)
+def test_check_says_ok_of_every_example(file: Path) -> None:
+    done = haagent("check", file)
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("OK\n")
+    assert all(line.startswith("warning: ") for line in done.stderr.splitlines())
+
+
+def test_check_shows_what_follows_from_a_file() -> None:
+    """The whole output: an operator reads it, so a change to it is read here."""
+    assert (
+        haagent("check", "--config", CONF / "pair-lb1.yml").stdout
+        == """\
+OK
+
+node         lb1 of cluster shop
+path         eth0, multicast 224.0.0.254, UDP port 6940
+group        web: 192.0.2.100/32 on eth0, priority 150
+             a better agent takes over from a healthy master: after 5s
+haproxy      /run/haproxy/admin.sock
+             backend app: app1, app2
+heartbeat    every 200ms as master, every 1s as backup
+detection    400ms to 600ms after the master dies, 20ms more for each better backup
+election     waits up to 30ms for answers
+start        listens 1s before any claim
+stall        an agent that stood still for 600ms first releases all
+
+guaranteed:
+  - agents that hear each other settle on exactly one master for each group
+  - a planned handover releases the addresses before another agent claims them
+
+not covered:
+  - all paths use one network card: while agents there cannot hear each other, each side has a
+    master of its own
+  - no kernel fence in this version: the addresses of an agent that is killed stay on its server
+    until 'haagent release', which systemd runs when the service ends (ExecStopPost); those of
+    one that hangs stay until systemd's watchdog ends it
+"""
+    )
+
+
+def test_check_promises_more_for_paths_on_two_cards() -> None:
+    said = haagent("check", CONF / "active-active-lb1.yml").stdout
+
+    assert "no agent is taken for dead because one path to it failed" in said
+    assert "all paths use one network card" not in said
+
+
+def test_check_does_not_count_vlans_of_one_card_as_two(tmp_path: Path) -> None:
+    text = (CONF / "active-active-lb1.yml").read_text().replace("eth1", "eth0.7")
+    file = tmp_path / "haagent.yml"
+    file.write_text(text)
+
+    assert "all paths use one network card" in haagent("check", file).stdout
+
+
+def test_check_names_all_problems_on_stderr_and_exits_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "haagent.yml"
+    text = (CONF / "pair-lb1.yml").read_text()
+    file.write_text(text.replace("priority: 150", "priority: 300").replace("eth0", "eth/0"))
+
+    done = haagent("check", file)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        (
+            f"{file}:10:18: heartbeat.paths[0].interface: must be an interface: 1..15 characters "
+            "without space, '/' or ':', is 'eth/0'"
+        ),
+        f"{file}:14:15: groups.web.priority: must be 1..254, is 300",
+        (
+            f"{file}:15:16: groups.web.interface: must be an interface: 1..15 characters "
+            "without space, '/' or ':', is 'eth/0'"
+        ),
+    ]
+
+
+def test_check_refuses_two_files() -> None:
+    done = haagent("check", "a.yml", "--config", "b.yml")
+
+    assert done.returncode == 2
+    assert "name the file once" in done.stderr
+
+
+def test_keygen_makes_a_file_that_only_its_owner_may_read(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.key"
+
+    done = haagent("keygen", file)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(read_key(file)) == 32
+
+
+def test_keygen_never_overwrites_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.key"
+    file.write_text("precious")
+
+    done = haagent("keygen", file)
+
+    assert done.returncode == 1
+    assert done.stderr == f"{file}: exists; a key that agents may be using is never overwritten\n"
+    assert file.read_text() == "precious"
+
+
+def test_keygen_says_why_it_cannot_write(tmp_path: Path) -> None:
+    file = tmp_path / "none" / "cluster.key"
+
+    done = haagent("keygen", file)
+
+    assert done.returncode == 1
+    assert done.stderr == f"{file}: cannot be written: No such file or directory\n"
+
+
+@pytest.mark.parametrize("arguments", [("keygen",), ("keygen", "-")])
+def test_keygen_prints_the_key_where_no_file_is_named(arguments: tuple[str, ...]) -> None:
+    done = haagent(*arguments)
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("haagent-key-1:")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_version_is_one_line() -> None:
+    done = haagent("version")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("haagent 0.1.0 (Python 3.")
+
+
+@pytest.mark.parametrize("arguments", [("frobnicate",), ("check", "--frobnicate")])
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
+    done = haagent(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    child = start("check", CONF / "pair-lb1.yml", stdout=writing)
+    os.close(writing)
+
+    _, said = child.communicate(timeout=60)
+
+    assert child.returncode == 1
+    assert all(line.startswith("warning: ") for line in said.splitlines())
+
+
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        child = start("version", stdout=full.fileno())
+        _, said = child.communicate(timeout=60)
+
+    assert child.returncode == 1
+    assert said == "haagent: [Errno 28] No space left on device\n"
+
+
+def test_an_interrupt_is_no_traceback(tmp_path: Path) -> None:
+    """The command is caught where it waits for a writer to the file, a named pipe."""
+    pipe = tmp_path / "pipe.yml"
+    os.mkfifo(pipe)
+    child = start("check", pipe, stdout=subprocess.PIPE)
+    with pipe.open("w"):  # opens only once the command has opened its end
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+
+    assert child.returncode == 130
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "unwanted"),
+    [
+        ("import haagent.cli.main", {"yaml", "pydantic", "grpc", "pyroute2", "rich", "asyncio"}),
+        ("import haagent.cli.check", {"grpc", "pyroute2", "rich", "asyncio"}),
+        ("import haagent.cli.version", {"yaml", "pydantic", "grpc", "typer"}),
+    ],
+)
+def test_a_command_imports_nothing_that_it_does_not_use(command: str, unwanted: set[str]) -> None:
+    program = f"import sys; {command}; print(*sys.modules)"
+    modules = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+
+    assert unwanted.isdisjoint(modules)

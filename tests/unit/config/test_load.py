@@ -1,0 +1,244 @@
+"""Files that are accepted, and the settings that come out."""
+
+import os
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_interface
+from pathlib import Path
+
+import pytest
+
+from haagent.config import load, new_key
+from haagent.core.identity import Priority, group_id
+from haagent.core.settings import (
+    AgentSettings,
+    BackendSettings,
+    GroupSettings,
+    HAProxySettings,
+    HeartbeatSettings,
+    PathSettings,
+    Preempt,
+    ServerSettings,
+    When,
+)
+from haagent.core.units import milliseconds, seconds
+
+CONF = Path(__file__).parents[3] / "conf"
+
+SMALLEST = """\
+cluster: shop
+key_file: cluster.key
+heartbeat: {paths: [{interface: eth0}]}
+groups:
+  web: {priority: 150, interface: eth0, addresses: [192.0.2.100]}
+"""
+
+
+def write(directory: Path, text: str) -> Path:
+    file = directory / "haagent.yml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONF.glob("*.yml")))
+def test_every_example_is_accepted(name: str) -> None:
+    assert load(CONF / name).settings.cluster == "shop"
+
+
+@pytest.mark.parametrize("kind", ["pair", "active-active", "unicast"])
+def test_the_two_files_of_an_example_belong_together(kind: str) -> None:
+    first, second = (load(CONF / f"{kind}-lb{number}.yml").settings for number in (1, 2))
+
+    assert first.node != second.node
+    for ours, theirs in zip(first.groups, second.groups, strict=True):
+        assert (ours.name, ours.addresses) == (theirs.name, theirs.addresses)
+        assert ours.priority != theirs.priority
+
+
+def test_a_small_file_leaves_everything_else_at_the_defaults_of_the_settings(
+    tmp_path: Path,
+) -> None:
+    assert load(write(tmp_path, SMALLEST)).settings == AgentSettings(
+        node=socket.gethostname(),
+        cluster="shop",
+        heartbeat=HeartbeatSettings(paths=(PathSettings(interface="eth0"),)),
+        groups=(
+            GroupSettings(
+                name="web",
+                priority=Priority(150),
+                interface="eth0",
+                addresses=(ip_interface("192.0.2.100/32"),),
+            ),
+        ),
+    )
+
+
+def test_the_full_example_says_what_it_says() -> None:
+    settings = load(CONF / "haagent.yml").settings
+
+    assert settings.heartbeat == HeartbeatSettings(
+        interval=milliseconds(200),
+        port=6940,
+        paths=(
+            PathSettings(interface="eth0"),
+            PathSettings(interface="eth1", group=IPv6Address("ff02::114")),
+            PathSettings(
+                interface="eth2",
+                peers=(IPv4Address("198.51.100.12"), IPv4Address("198.51.100.13")),
+            ),
+        ),
+    )
+    assert [(g.preempt, g.preempt_after) for g in settings.groups] == [
+        (Preempt.AFTER, seconds(5)),
+        (Preempt.NEVER, seconds(5)),
+    ]
+    assert settings.haproxy == HAProxySettings(
+        socket="/run/haproxy/admin.sock",
+        backends=(
+            BackendSettings(
+                name="app",
+                servers=(
+                    ServerSettings(name="app1", address=IPv4Address("192.0.2.21"), port=8080),
+                    ServerSettings(name="app2", address=IPv6Address("2001:db8::22"), port=8080),
+                    ServerSettings(
+                        name="lb2-local", address=IPv4Address("192.0.2.12"), port=8080, of="lb2"
+                    ),
+                    ServerSettings(
+                        name="spare",
+                        address=IPv4Address("192.0.2.29"),
+                        port=8080,
+                        when=When.MASTER,
+                        group=group_id("web"),
+                    ),
+                    ServerSettings(
+                        name="archive",
+                        address=IPv4Address("192.0.2.30"),
+                        port=8080,
+                        check=False,
+                        when=When.BACKUP,
+                        group=group_id("mail"),
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
+def test_when_means_the_only_group_where_there_is_only_one(tmp_path: Path) -> None:
+    haproxy = """
+haproxy:
+  socket: admin.sock
+  backends: {app: {servers: [{name: a, address: "192.0.2.1:80", when: master}]}}
+"""
+
+    settings = load(write(tmp_path, SMALLEST + haproxy)).settings
+
+    assert settings.haproxy is not None
+    assert settings.haproxy.socket == str(tmp_path / "admin.sock")
+    assert settings.haproxy.backends[0].servers[0].group == group_id("web")
+
+
+def test_paths_are_relative_to_the_file_and_not_to_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, SMALLEST + "state_dir: state\ncontrol_socket: run/control.sock\n")
+    monkeypatch.chdir(tmp_path)
+
+    loaded = load(Path("haagent.yml"))
+
+    assert loaded.key_file == tmp_path / "cluster.key"
+    assert loaded.state_dir == tmp_path / "state"
+    assert loaded.control_socket == tmp_path / "run/control.sock"
+
+
+def test_an_alias_stands_for_what_its_anchor_holds(tmp_path: Path) -> None:
+    text = SMALLEST.replace("interface: eth0}", "interface: &card eth1}")
+    text = text.replace("interface: eth0,", "interface: *card,")
+
+    assert load(write(tmp_path, text)).settings.groups[0].interface == "eth1"
+
+
+@pytest.mark.parametrize(
+    ("written", "preempt", "delay"),
+    [
+        ("never", Preempt.NEVER, seconds(5)),
+        ("immediately", Preempt.IMMEDIATELY, seconds(5)),
+        ("after 2m", Preempt.AFTER, seconds(120)),
+        ("after 1500ms", Preempt.AFTER, milliseconds(1500)),
+    ],
+)
+def test_preemption_is_never_or_immediate_or_delayed(
+    tmp_path: Path, written: str, preempt: Preempt, delay: int
+) -> None:
+    text = SMALLEST.replace("priority:", f"preempt: {written}, priority:")
+
+    group = load(write(tmp_path, text)).settings.groups[0]
+
+    assert (group.preempt, group.preempt_after) == (preempt, delay)
+
+
+def test_what_this_machine_lacks_is_a_warning(tmp_path: Path) -> None:
+    file = write(tmp_path, SMALLEST.replace("eth0", "nosuch0"))
+
+    assert [str(warning) for warning in load(file).warnings] == [
+        (
+            f"{file}:2:11: key_file: {tmp_path}/cluster.key: does not exist; "
+            f"'haagent keygen {tmp_path}/cluster.key' makes one, all nodes need the same"
+        ),
+        f"{file}:3:33: heartbeat.paths[0].interface: there is no interface 'nosuch0' here now",
+        f"{file}:5:35: groups.web.interface: there is no interface 'nosuch0' here now",
+    ]
+
+
+def test_a_good_key_in_place_is_no_warning(tmp_path: Path) -> None:
+    key = tmp_path / "cluster.key"
+    key.write_text(new_key())
+    key.chmod(0o600)
+
+    warnings = load(write(tmp_path, SMALLEST)).warnings
+
+    assert [warning for warning in warnings if warning.place == ("key_file",)] == []
+
+
+@pytest.mark.parametrize("group", ["239.1.2.3", '"ff05::114"'])
+def test_a_group_that_snooping_switches_may_drop_is_a_warning(tmp_path: Path, group: str) -> None:
+    text = SMALLEST.replace("{interface: eth0}", f"{{interface: eth0, group: {group}}}")
+
+    warnings = load(write(tmp_path, text)).warnings
+
+    assert any("is not link-local" in warning.text for warning in warnings)
+
+
+@pytest.mark.parametrize("group", ["224.0.0.77", '"ff02::77"'])
+def test_a_link_local_group_is_no_warning(tmp_path: Path, group: str) -> None:
+    text = SMALLEST.replace("{interface: eth0}", f"{{interface: eth0, group: {group}}}")
+
+    warnings = load(write(tmp_path, text)).warnings
+
+    assert not any("link-local" in warning.text for warning in warnings)
+
+
+def test_a_server_at_a_virtual_address_is_a_warning(tmp_path: Path) -> None:
+    haproxy = """
+haproxy:
+  socket: admin.sock
+  backends: {app: {servers: [{name: a, address: "192.0.2.100:80"}]}}
+"""
+
+    warnings = load(write(tmp_path, SMALLEST + haproxy)).warnings
+
+    assert any("the master will send to itself" in warning.text for warning in warnings)
+
+
+def test_loading_needs_no_root(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("already runs without root")
+    file = write(tmp_path, SMALLEST)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+
+    child = os.fork()
+    if child == 0:
+        os.setuid(65534)
+        os._exit(0 if load(file).settings.cluster == "shop" else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
