@@ -26,10 +26,6 @@ class FixedTimeout:
         """Count any authenticated datagram of the peer, received at ``at``."""
         self._deadline = later(at, timeout)
 
-    def forgive(self, now: MonoNs, lateness: DurationNs) -> None:
-        """Judge nobody by our own lateness: datagrams may still wait in our sockets."""
-        self._deadline = max(self._deadline, later(now, lateness))
-
     def verdict(self, now: MonoNs) -> Verdict:
         """Return the verdict at ``now``."""
         return Verdict.DEAD if now >= self._deadline else Verdict.ALIVE

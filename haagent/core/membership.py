@@ -78,6 +78,11 @@ class Peer:
         self.alive = bool(self.views)
         self.detector.heard(event.received_at, self._timeout(header))
 
+    def speaks_from(self, event: DatagramReceived) -> bool:
+        """Return whether ``event`` came from where this peer was last heard on that path."""
+        source, _ = self.paths.get(event.path, (None, None))
+        return source == event.source
+
     def heard_entry(self, now: MonoNs) -> Heard:
         """Return this peer's line of our HEARD list."""
         return Heard(
@@ -186,9 +191,10 @@ class Membership:
     def _prove(self, now: MonoNs, event: DatagramReceived) -> Peer | Refused:
         header, body = event.datagram.header, event.datagram.body
         known = self._peers.get(header.sender)
-        if known is not None and known.alive:
-            # Two living boots of one node are two agents with one name: the newcomer must
-            # not take the place of the one that we know.
+        if known is not None and known.alive and not known.speaks_from(event):
+            # Two living boots of one node on two hosts are two agents with one name: the
+            # newcomer must not take the place of the one that we know.  From the same
+            # host it is a restart, and the earlier boot is gone.
             return Refused(DiscardReason.UNPROVEN)
         key = (header.sender, header.boot)
         challenge = self._pending.get(key)
