@@ -1,0 +1,129 @@
+"""What must always hold, and what must hold once the world is calm.
+
+:class:`Safety` sees every datagram at the instant at which it leaves; :func:`disagreements`
+looks at all hosts at once.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from haagent.core.agent import Agent
+from haagent.core.identity import GroupId, Term
+from haagent.core.messages import Datagram
+from haagent.core.settings import AgentSettings, IPAddress, Preempt
+from haagent.core.status import GroupStatus
+from haagent.core.units import DurationNs
+
+
+class Safety:
+    """Judges single hosts by their words and their kernels."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self.changes = 0
+        """How often a host began to be master."""
+        self.duplicates: list[str] = []
+        """Terms under which two hosts were master: possible while they cannot hear each other."""
+        self._masters: set[tuple[str, GroupId]] = set()
+        self._terms: dict[tuple[str, GroupId], Term] = {}
+        self._forgetful: set[str] = set()
+        self._owners: dict[tuple[GroupId, Term], str] = {}
+
+    def started(self, label: str) -> None:
+        """Take in that a new process begins."""
+        self._masters = {key for key in self._masters if key[0] != label}
+        if label in self._forgetful:
+            self._forgetful.discard(label)
+            self._terms = {key: term for key, term in self._terms.items() if key[0] != label}
+
+    def forgotten(self, label: str) -> None:
+        """Take in that the next process of this host cannot know the terms of this one."""
+        self._forgetful.add(label)
+
+    def finished(self, label: str, held: Sequence[IPAddress]) -> None:
+        """Judge what an agent that says it is done leaves behind."""
+        if held:
+            self.violations.append(f"{label} has finished and still has {held}")
+
+    def said(self, label: str, datagram: Datagram, held: Sequence[IPAddress]) -> None:
+        """Judge a datagram; ``held`` are the addresses of its group on the sender's host."""
+        header = datagram.header
+        key = (label, header.group)
+        if header.term < self._terms.get(key, 0):
+            self.violations.append(f"{label} fell from term {self._terms[key]} to {header.term}")
+        self._terms[key] = header.term
+        if not header.state.owns_addresses:
+            self._masters.discard(key)
+            if held:
+                self.violations.append(f"{label} has {held} and says {datagram}")
+            return
+        if key not in self._masters:
+            self._masters.add(key)
+            self.changes += 1
+        if self._owners.setdefault((header.group, header.term), label) != label:
+            self.duplicates.append(f"{label} is also master in term {header.term}")
+            self._owners[header.group, header.term] = label
+
+
+class Machine(Protocol):
+    """What :func:`disagreements` needs to see of a host."""
+
+    index: int
+    label: str
+    settings: AgentSettings
+    addresses: dict[IPAddress, GroupId]
+    agent: Agent | None
+
+
+def settling_time(settings: AgentSettings, agents: int, *, penalty: DurationNs) -> DurationNs:
+    """Return after what time of calm there is one master, whatever went on before.
+
+    The sum of what can follow one upon the other: an agent that was restarted or stalled
+    listens; the master that it heard may have died meanwhile (``takeover``); a candidate
+    waits for its position and for answers, and, outranked by one that vanished, stands
+    once more (5 E in all); ``penalty`` is how long an agent may stay out on purpose.
+    """
+    timing = settings.heartbeat
+    stand = agents * timing.stagger + 5 * timing.answer_timeout
+    return DurationNs(timing.listen + timing.takeover + stand + penalty)
+
+
+def disagreements(hosts: Sequence[Machine], neighbours: dict[IPAddress, int]) -> list[str]:
+    """Return all in which the connected, running ``hosts`` are not of one mind."""
+    found: list[str] = []
+    for group in hosts[0].settings.groups:
+        masters = [host for host in hosts if _role(host, group.id).role.state.owns_addresses]
+        if len(masters) != 1:
+            found.append(f"masters of {group.name}: {[host.label for host in masters]}")
+            continue
+        master = masters[0]
+        for address in group.addresses:
+            holders = [host.label for host in hosts if address.ip in host.addresses]
+            if holders != [master.label]:
+                found.append(f"{address} is on {holders}, master is {master.label}")
+            if neighbours.get(address.ip) != master.index:
+                found.append(f"clients do not find {address} on {master.label}")
+        for host in hosts:
+            if (follows := _role(host, group.id).role.master) != master.settings.node:
+                found.append(f"{host.label} follows {follows}, master is {master.label}")
+    return found
+
+
+def outranked(hosts: Sequence[Machine]) -> list[str]:
+    """Return the masters that a better agent should have replaced by now."""
+    found: list[str] = []
+    for position, group in enumerate(hosts[0].settings.groups):
+        ranks = {
+            (host.settings.groups[position].priority, host.settings.node_id): host for host in hosts
+        }
+        best = ranks[max(ranks)]
+        wants = best.settings.groups[position].preempt is not Preempt.NEVER
+        if wants and not _role(best, group.id).role.state.owns_addresses:
+            found.append(f"{best.label} is not master of {group.name}")
+    return found
+
+
+def _role(host: Machine, group: GroupId) -> GroupStatus:
+    assert host.agent is not None, f"{host.label} should run"
+    position = [item.id for item in host.settings.groups].index(group)
+    return host.agent.status().groups[position]

@@ -1,0 +1,322 @@
+"""One machine: a kernel that holds addresses, and an agent process that comes and goes.
+
+The process is a loop with two queues, like the real driver: events wait for a step, the
+actions of a step are performed in order before the next one.  While the process is paused
+or dead the kernel goes on: addresses stay, datagrams queue up or are lost.
+
+What this module does not do: decide when faults happen (``haagent.sim.swarm``), or judge
+what the agent does (``haagent.sim.checks``).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from hashlib import sha256
+from ipaddress import IPv4Address
+from random import Random
+
+from haagent.core.actions import (
+    Action,
+    AnnounceAddress,
+    ClaimAddress,
+    Finished,
+    Record,
+    ReleaseAddress,
+    ReserveTerm,
+    SendDatagram,
+)
+from haagent.core.agent import Agent
+from haagent.core.events import (
+    ActionDone,
+    ActionFailed,
+    DatagramReceived,
+    Event,
+    ForeignAddressSeen,
+    LinkChanged,
+    StopRequested,
+    Tick,
+)
+from haagent.core.identity import GroupId, Term, boot_id
+from haagent.core.messages import Datagram, Discard, Heartbeat
+from haagent.core.settings import AgentSettings, IPAddress, IPInterface
+from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, later, seconds
+from haagent.sim.checks import Safety
+from haagent.sim.network import Claimed, Network, Payload, Port
+from haagent.sim.schedule import Schedule
+from haagent.wire.auth import Keyring
+from haagent.wire.heartbeat import HOP_LIMIT, decode, encode
+
+KERNEL_CALL = DurationNs(100_000)
+"""What a netlink request takes, as measured on the real adapter: 0.1 ms."""
+
+EPOCH = WallNs(1_700_000_000 * seconds(1))
+ENOSPC, EPERM = 28, 1
+
+
+class Host:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        *,
+        index: int,
+        label: str,
+        settings: AgentSettings,
+        schedule: Schedule,
+        network: Network,
+        safety: Safety,
+        note: Callable[[str, str], None],
+        random: Random,
+        codec: bool,
+    ) -> None:
+        self.index = index
+        self.label = label
+        self.mac = f"02:00:00:00:00:{index + 1:02x}"
+        self.settings = settings
+        self._schedule = schedule
+        self._network = network
+        self._safety = safety
+        self._tell = note
+        self._random = random
+        self._keyring = (
+            Keyring(bytes(32), settings.cluster, [group.name for group in settings.groups])
+            if codec
+            else None
+        )
+        self._paths = [path.interface for path in settings.heartbeat.paths]
+        self._ports = {name: self._plug_in(name) for name in sorted(self._interfaces())}
+        self._mono_offset = DurationNs(random.randrange(seconds(1_000_000)))
+        self.wall_error = DurationNs(0)
+        """How far the wall clock is off; agents must not care."""
+        self.addresses: dict[IPAddress, GroupId] = {}
+        """What is on the interfaces now."""
+        self.terms: dict[GroupId, Term] = {}
+        """What is on the disk."""
+        self._boots = 0
+        self.refuses_claims = self.disk_full = False
+        self.slowness = DurationNs(0)
+        """How long every step takes."""
+        self.agent: Agent | None = None
+        self.paused = self.stopping = False
+        self._events: deque[Event] = deque()
+        self._actions: deque[Action] = deque()
+        self._busy_until = self._wake_due = MonoNs(0)
+        self._ticks_in_place = 0
+
+    # Faults, and their ends.
+
+    def start(self) -> None:
+        """Start the agent, as the service manager does: first release what is left over."""
+        if self.agent is not None:
+            return
+        self.addresses.clear()
+        self._boots += 1
+        boot = boot_id(self._boots, self._random.getrandbits(32))
+        self._note(f"starts, boot {self._boots}")
+        self._safety.started(self.label)
+        self._busy_until, self.paused = self._schedule.now, False
+        self.agent = Agent(
+            self.settings, boot, dict(self.terms), Random(self._random.getrandbits(64))
+        )
+        for port in self._ports.values():
+            self._post(LinkChanged(port.interface, port.up))
+
+    def kill(self) -> None:
+        """SIGKILL: the process ends in the middle of whatever it did; its addresses stay."""
+        self._note("is killed")
+        self._end()
+
+    def power_off(self, *, forget: bool = False) -> None:
+        """The machine dies, and its disk with it when ``forget``."""
+        self._note("loses power" + (" and its disk" if forget else ""))
+        self._end()
+        self.addresses.clear()
+        if forget:
+            self.terms.clear()
+            self._boots = 0
+            self._safety.forgotten(self.label)
+
+    def pause(self) -> None:
+        """SIGSTOP: addresses stay, events queue up."""
+        self._note("is paused")
+        self.paused = True
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        if self.paused:
+            self._note("is resumed")
+            self.paused = False
+            self._turn()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self._note("is told to stop")
+        self.stopping = self.agent is not None
+        self._post(StopRequested())
+
+    def set_link(self, interface: str, *, up: bool) -> None:
+        """Lose or regain the carrier of ``interface``."""
+        port = self._ports[interface]
+        if port.up is not up:
+            self._note(f"{interface} goes {'up' if up else 'down'}")
+            port.up = up
+            self._post(LinkChanged(interface, up))
+
+    def _interfaces(self) -> set[str]:
+        return {*self._paths, *(group.interface for group in self.settings.groups)}
+
+    def _plug_in(self, interface: str) -> Port:
+        segment = int.from_bytes(sha256(interface.encode()).digest()[:1], "big")
+        address = IPv4Address(f"10.0.{segment}.{self.index + 1}")
+        port = Port(self.index, interface, address, self._receive)
+        self._network.attach(port)
+        return port
+
+    def _note(self, text: str) -> None:
+        self._tell(self.label, text)
+
+    # The process.
+
+    def _end(self) -> None:
+        self.agent, self.paused, self.stopping = None, False, False
+        self._events.clear()
+        self._actions.clear()
+
+    def _post(self, event: Event) -> None:
+        if self.agent is not None:
+            self._events.append(event)
+            self._turn()
+
+    def _turn(self) -> None:
+        while self.agent is not None and not self.paused:
+            if self._schedule.now < self._busy_until:
+                return self._wake_at(self._busy_until)
+            if self._actions:
+                self._perform(self._actions.popleft())
+                continue
+            if self._events:
+                self._step(self.agent, self._events.popleft())
+                continue
+            due = self.agent.deadline()
+            if due is None:
+                return None
+            if due > self._mono:
+                return self._wake_at(MonoNs(due - self._mono_offset))
+            self._step(self.agent, Tick())
+        return None
+
+    def _wake_at(self, when: MonoNs) -> None:
+        if self._schedule.now < self._wake_due <= when:
+            return
+        self._wake_due = when
+        self._schedule.at(when, self._wake)
+
+    def _wake(self) -> None:
+        if self._schedule.now >= self._wake_due:
+            self._wake_due = MonoNs(0)
+        self._turn()
+
+    def _step(self, agent: Agent, event: Event) -> None:
+        now = self._mono
+        wall = WallNs(EPOCH + self._schedule.now + self.wall_error)
+        self._actions.extend(agent.step(Moment(now, wall), event))
+        self._busy_until = later(self._schedule.now, self.slowness)
+        due = agent.deadline()
+        assert not isinstance(event, Tick) or due is None or due > now, f"spins on {self.label}"
+
+    @property
+    def _mono(self) -> MonoNs:
+        return later(self._schedule.now, self._mono_offset)
+
+    # What the agent asks for.
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case SendDatagram():
+                self._send(action)
+            case ClaimAddress() | ReleaseAddress():
+                self._change_address(action)
+            case AnnounceAddress(interface=interface, address=address):
+                self._announce(interface, address)
+            case ReserveTerm(group, term):
+                self._reserve(action, group, term)
+            case Record(kind=kind, text=text):
+                self._note(f"{action.group or ''} {kind}: {text}".strip())
+            case Finished():
+                self._finish()
+            case _:
+                pass
+
+    def _send(self, action: SendDatagram) -> None:
+        datagram = action.datagram
+        header = datagram.header
+        held = [ip for ip, group in self.addresses.items() if group == header.group]
+        self._safety.said(self.label, datagram, held)
+        if not isinstance(datagram.body, Heartbeat):
+            to = action.destination or "all"
+            self._note(f"says {datagram.body} to {to}, term {header.term}")
+        port = self._ports[self.settings.heartbeat.paths[header.path].interface]
+        payload: Payload = datagram
+        if self._keyring is not None:
+            payload = encode(datagram, self._keyring, port.address)
+        self._network.send(port, payload, action.destination)
+
+    def _change_address(self, action: ClaimAddress | ReleaseAddress) -> None:
+        self._busy_until = later(self._schedule.now, KERNEL_CALL)
+        ip = action.address.ip
+        if isinstance(action, ReleaseAddress):
+            if self.addresses.pop(ip, None) is not None:
+                self._note(f"no longer has {ip}")
+        elif self.refuses_claims:
+            self._events.append(ActionFailed(action, EPERM, "refused"))
+            return
+        else:
+            self._note(f"has {ip}")
+            self.addresses[ip] = action.group
+        self._events.append(ActionDone(action))
+
+    def _announce(self, interface: str, address: IPInterface) -> None:
+        if address.ip in self.addresses:
+            claimed = Claimed(address.ip, self.mac, question=True)
+            self._network.announce(self._ports[interface], claimed)
+
+    def _reserve(self, action: ReserveTerm, group: GroupId, term: Term) -> None:
+        if self.disk_full:
+            self._events.append(ActionFailed(action, ENOSPC, "no space left on device"))
+            self._safety.forgotten(self.label)
+            return
+        self.terms[group] = term
+        self._events.append(ActionDone(action))
+
+    def _finish(self) -> None:
+        self._note("has finished")
+        self._safety.finished(self.label, list(self.addresses))
+        self._end()
+
+    # What comes from the network.
+
+    def _receive(self, port: Port, sender: Port, payload: Payload) -> None:
+        if isinstance(payload, Claimed):
+            self._hear_claim(port, sender, payload)
+        elif self.agent is not None:
+            self._hear_datagram(port, sender, payload)
+
+    def _hear_claim(self, port: Port, sender: Port, claimed: Claimed) -> None:
+        self._post(ForeignAddressSeen(port.interface, claimed.address, claimed.mac))
+        if claimed.question and claimed.address in self.addresses:
+            answer = Claimed(claimed.address, self.mac, question=False)
+            self._network.send(port, answer, sender.address)
+
+    def _hear_datagram(self, port: Port, sender: Port, payload: Datagram | bytes) -> None:
+        if isinstance(payload, bytes):
+            assert self._keyring is not None, "all hosts speak alike"
+            decoded = decode(payload, self._keyring, sender.address, HOP_LIMIT)
+            assert not isinstance(decoded, Discard), decoded
+            payload = decoded
+        self._post(
+            DatagramReceived(
+                path=self._paths.index(port.interface),
+                source=sender.address,
+                received_at=self._mono,
+                datagram=payload,
+            )
+        )

@@ -1,0 +1,124 @@
+"""The wires: switched segments with delay, loss, duplication, reordering and cuts.
+
+Each ordered pair of hosts has a :class:`Wire` of its own, so one direction can fail alone.
+Datagrams overtake each other whenever the jitter says so.
+
+What this module does not do: read what it carries, or know who is alive; a host whose
+process is dead still has a kernel that receives.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+
+from haagent.core.messages import Datagram
+from haagent.core.settings import IPAddress
+from haagent.core.units import DurationNs
+from haagent.sim.schedule import Schedule
+
+DELAY = DurationNs(200_000)
+"""One way through a switch: 0.2 ms, as between two virtual machines on one host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What an ARP or neighbour message shows: ``mac`` uses ``address``."""
+
+    address: IPAddress
+    mac: str
+    question: bool
+    """Whether other users of the address are asked to speak up (RFC 5227 2.1.1)."""
+
+
+Payload = Datagram | bytes | Claimed
+
+
+@dataclass(slots=True)
+class Wire:
+    """What happens to datagrams from one host to another; fresh, it is a good one."""
+
+    jitter: DurationNs = DurationNs(50_000)
+    """Mean of the exponential delay on top of :data:`DELAY`."""
+    loss: float = 0.0
+    duplication: float = 0.0
+    cut: bool = False
+
+    def arrivals(self, random: Random) -> Iterator[DurationNs]:
+        """Yield after what delay each copy of one datagram arrives."""
+        if self.cut or (self.loss and random.random() < self.loss):
+            return
+        copies = 2 if self.duplication and random.random() < self.duplication else 1
+        for _ in range(copies):
+            yield DurationNs(DELAY + int(random.expovariate(1.0) * self.jitter))
+
+
+@dataclass(slots=True)
+class Port:
+    """One interface of one host on the segment of that interface's name."""
+
+    host: int
+    interface: str
+    address: IPAddress
+    receive: Callable[["Port", "Port", Payload], None]
+    """Called with this port, the port that sent, and what it sent."""
+    up: bool = True
+
+
+class Network:
+    """All segments; interfaces of the same name are on the same one."""
+
+    def __init__(self, schedule: Schedule, random: Random, hosts: int) -> None:
+        self._schedule = schedule
+        self._random = random
+        self._hosts = range(hosts)
+        self._ports: list[Port] = []
+        self._wires: dict[tuple[int, int], Wire] = {}
+        self.neighbours: dict[IPAddress, int] = {}
+        """Which host each address was last announced from: what a client's ARP cache says."""
+        self.heal()
+
+    def attach(self, port: Port) -> None:
+        """Plug ``port`` in."""
+        self._ports.append(port)
+
+    def wire(self, source: int, target: int) -> Wire:
+        """Return the direction from host ``source`` to host ``target``, to be made worse."""
+        return self._wires[source, target]
+
+    def wires(self) -> Iterator[Wire]:
+        """Yield every direction of every pair."""
+        yield from self._wires.values()
+
+    def heal(self) -> None:
+        """Make every wire a good one again."""
+        pairs = ((s, t) for s in self._hosts for t in self._hosts if s != t)
+        self._wires = {pair: Wire() for pair in pairs}
+
+    def split(self, side: set[int]) -> None:
+        """Cut all wires between the hosts in ``side`` and the others, both ways."""
+        for (source, target), wire in self._wires.items():
+            wire.cut = wire.cut or (source in side) is not (target in side)
+
+    def send(self, sender: Port, payload: Payload, destination: IPAddress | None) -> None:
+        """Carry ``payload`` to the port with ``destination``, or to all when that is None."""
+        if not sender.up:
+            return
+        for port in self._ports:
+            if port.interface != sender.interface or port.host == sender.host:
+                continue
+            if destination is None or port.address == destination:
+                self._carry(sender, port, payload)
+
+    def announce(self, sender: Port, claimed: Claimed) -> None:
+        """Carry a gratuitous ARP to everybody on the segment, clients included."""
+        if sender.up:
+            self.neighbours[claimed.address] = sender.host
+        self.send(sender, claimed, None)
+
+    def _carry(self, sender: Port, port: Port, payload: Payload) -> None:
+        for delay in self._wires[sender.host, port.host].arrivals(self._random):
+            self._schedule.after(delay, lambda: self._arrive(sender, port, payload))
+
+    def _arrive(self, sender: Port, port: Port, payload: Payload) -> None:
+        if port.up:
+            port.receive(port, sender, payload)
