@@ -34,6 +34,8 @@ from haagent.core.events import (
     Event,
     ForeignAddressSeen,
     LinkChanged,
+    SettingsChanged,
+    SettingsRejected,
     StopRequested,
     Tick,
 )
@@ -163,6 +165,8 @@ class Agent:
                 return self._observe_backends(now, event)
             case StopRequested():
                 return self._stop(now)
+            case SettingsChanged() | SettingsRejected():
+                return self._reconfigure(now, event)
             case _:
                 assert_never(event)
 
@@ -296,6 +300,19 @@ class Agent:
         for group in self._groups.values():
             actions += group.lead(now, Election.stop)
         return actions
+
+    def _reconfigure(self, now: Moment, event: SettingsChanged | SettingsRejected) -> list[Action]:
+        if isinstance(event, SettingsRejected):
+            self._journal.alarm(now, "config.rejected", "", f"kept the old file: {event.text}")
+            return []
+        self._journal.clear(now, "config.rejected", "")
+        for settings in event.settings.groups:
+            group = self._groups[settings.id]
+            if group.settings != settings:
+                group.reconfigure(now, settings)
+        if self._backends is not None and event.settings.haproxy is not None:
+            self._backends.reconfigure(event.settings.haproxy)
+        return []
 
     # What is due, and what follows for HAProxy and for the end.
 

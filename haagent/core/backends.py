@@ -48,6 +48,10 @@ class Backends:
         self._wanted = wanted
         return [SetBackends(terms=tuple(terms.items()), backends=wanted)]
 
+    def reconfigure(self, settings: HAProxySettings) -> None:
+        """Want other servers from the next :meth:`update` on."""
+        self._settings = settings
+
     def observed(self, event: BackendsObserved) -> None:
         """Take in what HAProxy has."""
         self._observed = event

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from haagent.core.actions import Action, Backend
 from haagent.core.messages import Datagram
-from haagent.core.settings import IPAddress
+from haagent.core.settings import AgentSettings, IPAddress
 from haagent.core.units import MonoNs
 
 
@@ -83,6 +83,24 @@ class StopRequested:
     """The operator wants the agent to end: hand over first."""
 
 
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """A new configuration is in force: other priorities, preemption or HAProxy servers.
+
+    Node, cluster, heartbeat, HAProxy's socket and the names, interfaces and addresses of the
+    groups are what they were; changing those takes a restart.
+    """
+
+    settings: AgentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRejected:
+    """A new configuration was not taken; the old one stays in force."""
+
+    text: str
+
+
 Event: TypeAlias = (
     Tick
     | DatagramReceived
@@ -93,4 +111,6 @@ Event: TypeAlias = (
     | ActionFailed
     | BackendsObserved
     | StopRequested
+    | SettingsChanged
+    | SettingsRejected
 )

@@ -76,6 +76,13 @@ class Group:
             case _:
                 return words
 
+    def reconfigure(self, now: Moment, group: GroupSettings) -> None:
+        """Go on with another priority or preemption; the peers hear of it at once."""
+        self.settings = self.election.group = group
+        self._heartbeat_due = now.mono
+        text = f"priority {group.priority}, preempt {group.preempt.value}"
+        self._journal.record(now, "config.applied", text, group=group.name)
+
     def tick(self, now: Moment) -> list[Action]:
         """Do what is due."""
         actions = self.lead(now, Election.tick)

@@ -16,14 +16,18 @@ from haagent.adapters.link_frames import LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.state_file import StateFile
 from haagent.adapters.systemd import Systemd
-from haagent.config.key import read_key
-from haagent.config.load import Loaded
+from haagent.config import ConfigurationError, Loaded, load, read_key
 from haagent.control.haagent_pb2 import StatusReply
 from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.control.server import ControlServer
 from haagent.core.actions import Action, Record
 from haagent.core.agent import Agent
-from haagent.core.events import DatagramReceived, StopRequested
+from haagent.core.events import (
+    DatagramReceived,
+    SettingsChanged,
+    SettingsRejected,
+    StopRequested,
+)
 from haagent.core.identity import boot_id
 from haagent.core.messages import Discard
 from haagent.runtime.discards import Discards
@@ -31,6 +35,7 @@ from haagent.runtime.driver import Driver
 from haagent.runtime.log import logger
 from haagent.runtime.perform import Performer
 from haagent.runtime.release import release_leftovers, virtual_addresses
+from haagent.runtime.reload import takes_restart
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import decode
 
@@ -51,6 +56,7 @@ class Daemon:
         names = [group.name for group in settings.groups]
         self._keyring = Keyring(cluster_key, settings.cluster, names)
         self._config = config
+        self._loaded = loaded
         self._started = clock.now()
         self._discards = Discards()
         self._systemd = Systemd(os.environ)
@@ -91,15 +97,15 @@ class Daemon:
         for note in self._state.notes:
             logger.warning("%s", note)
         await self._release()
-        self._handle_signals()
         try:
             async with asyncio.TaskGroup() as group:
+                self._handle_signals(group)
                 tasks = [group.create_task(run()) for run in self._adapters()]
                 # By then every adapter has begun as well: ready means that we listen.
                 await self._control.listening.wait()
                 gc.freeze()
                 logger.info("ready: %s", self._config)
-                self._systemd.ready("listening")
+                self._systemd.ready(self._roles())
                 await self._driver.run(self._performer.perform, self._observe)
                 for task in tasks:
                     task.cancel()
@@ -126,14 +132,32 @@ class Daemon:
         }
         return Agent(loaded.settings, boot, terms, random)
 
-    def _handle_signals(self) -> None:
+    def _handle_signals(self, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(self._reload()))
 
     def _stop(self) -> None:
         self._systemd.stopping()
         self._driver.post(StopRequested())
+
+    async def _reload(self) -> None:
+        """Take in the file as it is now, or keep everything as it was and say why."""
+        self._systemd.reloading()
+        try:
+            loaded = await asyncio.to_thread(load, self._config)
+            fixed = takes_restart(self._loaded, loaded)
+        except ConfigurationError as error:
+            self._driver.post(SettingsRejected(str(error)))
+        else:
+            if fixed:
+                text = f"{self._config}: takes a restart: {', '.join(fixed)}"
+                self._driver.post(SettingsRejected(text))
+            else:
+                self._loaded = loaded
+                self._driver.post(SettingsChanged(loaded.settings))
+        self._systemd.ready(self._roles())
 
     def _receive(self, received: Received) -> None:
         source = received.source
@@ -160,10 +184,12 @@ class Daemon:
         self._systemd.alive()
         if actions:
             self._control.changed()
-        if any(isinstance(action, Record) and action.kind == "role.changed" for action in actions):
-            groups = self._agent.status().groups
-            roles = (f"{g.role.group}: {g.role.state.name.lower()}" for g in groups)
-            self._systemd.status(", ".join(roles))
+        if any(isinstance(action, Record) for action in actions):
+            self._systemd.status(self._roles())
+
+    def _roles(self) -> str:
+        roles = (group.role for group in self._agent.status().groups)
+        return ", ".join(f"{role.group}: {role.state.name.lower()}" for role in roles)
 
     def _view(self) -> StatusReply:
         facts = RuntimeFacts(
