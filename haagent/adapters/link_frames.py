@@ -18,6 +18,8 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from fcntl import ioctl
 from ipaddress import IPv4Address
 
 from haagent.core.events import Event, ForeignAddressSeen
@@ -25,7 +27,7 @@ from haagent.core.settings import IPAddress
 from haagent.wire import arp, ndp
 
 SILENCE_S = 1.0
-"""How long the same MAC with the same address is not posted again."""
+"""How long the same MAC with the same address is not looked at again."""
 
 REOPEN_S = 0.5
 """How often to look whether an interface came, or came again under another index."""
@@ -40,6 +42,7 @@ _ARPHRD_ETHER = 1
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
 _SO_ATTACH_FILTER = 26
+_SIOCGIFHWADDR = 0x8927
 
 
 class LinkFrames:
@@ -116,7 +119,7 @@ class LinkFrames:
             except OSError:
                 return  # empty, or the link is down, which haagent.adapters.netlink tells
             sighting = arp.parse(frame) or ndp.parse(frame)
-            if sighting and sighting.mac != opened.getsockname()[4]:
+            if sighting:
                 self._saw(interface, sighting.address, sighting.mac)
 
     def _saw(self, interface: str, address: IPAddress, mac: bytes) -> None:
@@ -126,7 +129,8 @@ class LinkFrames:
         key = (interface, address, mac)
         if address in self._addresses[interface] and key not in silent:
             silent[key] = now + SILENCE_S
-            self._post(ForeignAddressSeen(interface, address, mac.hex(":")))
+            if mac not in _own_macs():
+                self._post(ForeignAddressSeen(interface, address, mac.hex(":")))
 
 
 def _announcement(mac: bytes, address: IPAddress) -> tuple[bytes, ...]:
@@ -144,6 +148,17 @@ def _mac(opened: socket.socket) -> bytes:
     if hardware != _ARPHRD_ETHER:
         raise OSError(errno.EOPNOTSUPP, "not an Ethernet interface")
     return bytes(mac)
+
+
+def _own_macs() -> set[bytes]:
+    """Return the MACs of all interfaces: of two on one link, our kernel answers from either."""
+    macs = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # it has gone since
+                reply = ioctl(any_socket, _SIOCGIFHWADDR, struct.pack("16s24x", name.encode()))
+                macs.add(reply[18:24])
+    return macs
 
 
 def _open(interface: str, addresses: frozenset[IPAddress]) -> socket.socket:

@@ -23,6 +23,7 @@ VIP6 = IPv6Address("fd77::100")
 BOTH = pytest.mark.parametrize("vip", [VIP4, VIP6], ids=["ipv4", "ipv6"])
 STRANGER = bytes.fromhex("020000000099")
 ANOTHER = bytes.fromhex("020000000098")
+OUR_OTHER = bytes.fromhex("020000000097")
 PATIENCE_S = 5.0
 
 
@@ -172,10 +173,12 @@ async def test_a_kernel_that_announces_the_address_unasked_is_seen(
 async def test_our_own_frames_are_not_foreign_even_when_the_network_returns_them(
     pair: Pair, vip: IPAddress
 ) -> None:
+    other = ("eth7", "address", OUR_OTHER.hex(":"))
+    pair.run_near("ip", "link", "add", *other, "type", "veth", "peer", "eth8")
     async with listening(VIP4, VIP6) as listener:
         listener.frames.announce("eth0", vip)
-        returned = claim_by(bytes.fromhex(near_mac(pair).replace(":", "")), vip)
-        send_from_far(pair, returned, claim_by(STRANGER, vip))
+        mine = bytes.fromhex(near_mac(pair).replace(":", ""))
+        send_from_far(pair, *(claim_by(mac, vip) for mac in (mine, OUR_OTHER, STRANGER)))
 
         assert await listener.next() == ForeignAddressSeen("eth0", vip, STRANGER.hex(":"))
         assert listener.nothing_more()
