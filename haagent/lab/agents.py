@@ -1,8 +1,9 @@
 """One agent of haagent on a host, started and asked as an operator would.
 
-Configuration, key, state and socket live in the host's directory.  The caller's text may name
+Configuration, key, state and sockets live in the host's directory.  The caller's text may name
 other places, as the files in ``conf/`` do: the keys ``key_file``, ``state_dir`` and
-``control_socket`` at top level are set to the laboratory's, each in its line.
+``control_socket`` at top level and HAProxy's ``socket`` are set to the laboratory's, each in its
+line.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 from typing import Any
 
 from haagent.lab.errors import LabError
+from haagent.lab.haproxies import HAProxy
 from haagent.lab.host import Host
 from haagent.lab.process import Process
 
@@ -48,11 +50,16 @@ class Agent:
             "state_dir": self.state_dir,
             "control_socket": self.control_socket,
         }
+        haproxy_socket = HAProxy.socket_on(self.host)
         # In their place, so that the line numbers of an error stay the caller's.
         lines = []
-        for line in configuration.splitlines():
-            key = line.partition(":")[0]
-            lines.append(f"{key}: {own.pop(key)}" if key in own else line)
+        for given in configuration.splitlines():
+            line, key = given, given.partition(":")[0]
+            if key in own:
+                line = f"{key}: {own.pop(key)}"
+            elif key == "  socket":
+                line = f"{key}: {haproxy_socket}"
+            lines.append(line)
         lines += [f"{key}: {path}" for key, path in own.items()]
         self.configuration_file.write_text("\n".join(lines) + "\n")
 

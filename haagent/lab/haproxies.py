@@ -3,6 +3,7 @@
 import csv
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from haagent.lab.errors import LabError
 from haagent.lab.host import Host
@@ -24,10 +25,15 @@ class HAProxy:
 
     def __init__(self, host: Host, configuration: str) -> None:
         self.host = host
-        self.socket = host.directory / "haproxy.sock"
+        self.socket = self.socket_on(host)
         self.configuration_file = host.directory / "haproxy.cfg"
         self.configuration_file.write_text(configuration)
         self._process: Process | None = None
+
+    @staticmethod
+    def socket_on(host: Host) -> Path:
+        """Return the path of the Runtime API's socket, whether or not HAProxy runs."""
+        return host.directory / "haproxy.sock"
 
     @property
     def process(self) -> Process:

@@ -13,7 +13,14 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
+from ipaddress import (
+    IPv4Interface,
+    IPv4Network,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+)
 from pathlib import Path
 from typing import Any
 
@@ -48,23 +55,28 @@ class Network:
     """One broadcast domain: a bridge in the switch, an interface in each host."""
 
     interface: str
-    octet: int
+    ipv4: IPv4Network
+    ipv6: IPv6Network
 
     @property
     def bridge(self) -> str:
-        return f"net{self.octet}"
+        return f"net-{self.interface}"
 
     def addresses(self, number: int) -> tuple[IPv4Interface, IPv6Interface]:
-        """Return the addresses of the host with this number."""
-        ipv4 = IPv4Interface(f"10.{self.octet}.0.{number}/24")
-        return ipv4, IPv6Interface(f"fd{self.octet}::{number}/64")
+        """Return the addresses of the host with this number, ``::11`` in IPv6 for 11."""
+        ipv4 = IPv4Interface((self.ipv4[number], self.ipv4.prefixlen))
+        return ipv4, IPv6Interface((self.ipv6[int(str(number), 16)], self.ipv6.prefixlen))
 
     def hardware_address(self, number: int) -> str:
         """Return the same for a host after its reboot as before."""
-        return f"02:00:0a:{self.octet:02x}:00:{number:02x}"
+        return f"02:00:{self.ipv4[number].packed.hex(':')}"
 
 
-NETWORKS = (Network("eth0", 77), Network("eth1", 78))
+NETWORKS = (
+    Network("eth0", IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/64")),
+    Network("eth1", IPv4Network("198.51.100.0/24"), IPv6Network("2001:db8:1::/64")),
+)
+"""Those of the examples in ``conf/``, which are reserved for documentation (RFC 5737, 3849)."""
 
 
 class Host:

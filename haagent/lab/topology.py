@@ -70,8 +70,8 @@ class Lab:
     def add_host(self, name: str, number: int, *, interfaces: int = 1) -> Host:
         """Return a new host that is up, with ``number`` (1..99) at the end of its addresses.
 
-        eth0 has 10.77.0.NUMBER/24 and fd77::NUMBER/64; a second interface is eth1 with
-        10.78.0.NUMBER/24 and fd78::NUMBER/64.
+        eth0 has 192.0.2.NUMBER/24 and 2001:db8::NUMBER/64; a second interface is eth1 with
+        198.51.100.NUMBER/24 and 2001:db8:1::NUMBER/64.
 
         Raises: LabError when the namespace exists already.
         """

@@ -1,13 +1,11 @@
 """An application server behind HAProxy: answers every GET with its name.
 
-``python -m haagent.lab.webserver NAME`` listens on port 8080 of every address, IPv4 and IPv6.
+``python -m haagent.lab.webserver NAME PORT`` listens on every address, IPv4 and IPv6.
 """
 
 import argparse
 import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-PORT = 8080
 
 
 class WebServer(ThreadingHTTPServer):
@@ -41,4 +39,6 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
-    WebServer(parser.parse_args().name, PORT).serve_forever()
+    parser.add_argument("port", type=int)
+    arguments = parser.parse_args()
+    WebServer(arguments.name, arguments.port).serve_forever()

@@ -52,7 +52,7 @@ def answering(lab: Lab, name: str, number: int, *, interfaces: int = 1) -> Host:
     """A host whose responder answers already."""
     host = lab.add_host(name, number, interfaces=interfaces)
     host.start_module("responder", "haagent.lab.responder", name)
-    own = f"10.77.0.{number}"
+    own = f"192.0.2.{number}"
     lab.wait_until(lambda: asked(host, own) == name, 10, f"{name} answers itself")
     return host
 
@@ -87,7 +87,9 @@ def test_hosts_reach_each_other_by_both_families_on_both_networks(lab: Lab) -> N
     a = lab.add_host("a", 1, interfaces=2)
     answering(lab, "b", 2, interfaces=2)
 
-    answers = [asked(a, each) for each in ("10.77.0.2", "fd77::2", "10.78.0.2", "fd78::2")]
+    answers = [
+        asked(a, each) for each in ("192.0.2.2", "2001:db8::2", "198.51.100.2", "2001:db8:1::2")
+    ]
 
     assert answers == ["b"] * 4
 
@@ -126,7 +128,7 @@ def test_a_process_that_ignores_sigterm_is_reported_and_dies_of_sigkill(lab: Lab
 
 def test_a_frozen_host_process_answers_nothing_until_it_is_thawed(lab: Lab) -> None:
     a, b = answering(lab, "a", 1), answering(lab, "b", 2)
-    probes = probe_udp(a, "10.77.0.2")
+    probes = probe_udp(a, "192.0.2.2")
     answered(lab, probes)
 
     frozen = b.processes[0].freeze()
@@ -150,7 +152,7 @@ def test_a_reboot_ends_processes_and_leaves_only_configured_addresses(lab: Lab) 
     assert not process.running
     assert not is_alive(child)
     lab.wait_until(lambda: host.addresses() == before, 10, "the configured addresses")
-    lab.wait_until(lambda: asked(host, "10.77.0.2") == other.name, 10, "the network")
+    lab.wait_until(lambda: asked(host, "192.0.2.2") == other.name, 10, "the network")
 
 
 def test_waiting_in_vain_says_for_what_and_shows_the_logs(lab: Lab) -> None:
@@ -166,7 +168,7 @@ def test_waiting_in_vain_says_for_what_and_shows_the_logs(lab: Lab) -> None:
 
 def test_a_cut_host_keeps_its_carrier_and_nothing_passes_either_way(lab: Lab) -> None:
     a, b = answering(lab, "a", 1), answering(lab, "b", 2)
-    there, back = probe_udp(a, "10.77.0.2"), probe_udp(b, "fd77::1")
+    there, back = probe_udp(a, "192.0.2.2"), probe_udp(b, "2001:db8::1")
     answered(lab, there)
     answered(lab, back)
 
@@ -190,22 +192,22 @@ def test_a_port_that_is_down_takes_the_carrier_and_gives_it_back(lab: Lab) -> No
 
     lab.wait_until(lambda: not b.has_carrier(), 10, "b sees no carrier")
     assert a.has_carrier()
-    assert asked(a, "10.77.0.2") is None
+    assert asked(a, "192.0.2.2") is None
 
     lab.faults.heal()
 
     lab.wait_until(b.has_carrier, 10, "b sees its carrier")
-    lab.wait_until(lambda: asked(a, "10.77.0.2") == "b", 10, "b is reached")
+    lab.wait_until(lambda: asked(a, "192.0.2.2") == "b", 10, "b is reached")
 
 
 def test_a_one_way_drop_leaves_the_way_back_open(lab: Lab) -> None:
     a, b = answering(lab, "a", 1), answering(lab, "b", 2)
-    assert asked(b, "10.77.0.1") == "a"  # Both know each other's hardware address now.
+    assert asked(b, "192.0.2.1") == "a"  # Both know each other's hardware address now.
 
     lab.faults.drop_one_way(a, b)
     at_a, at_b = received(a), received(b)
-    probe_udp(a, "10.77.0.2")
-    probe_udp(b, "10.77.0.1")
+    probe_udp(a, "192.0.2.2")
+    probe_udp(b, "192.0.2.1")
 
     lab.wait_until(lambda: received(a) > at_a + 100, 10, "a hears b")
     assert received(b) == at_b
@@ -216,17 +218,17 @@ def test_a_fault_on_one_interface_leaves_the_other_alone(lab: Lab) -> None:
 
     lab.faults.cut(b, "eth1")
 
-    assert asked(a, "10.78.0.2") is None
-    assert asked(a, "10.77.0.2") == "b"
+    assert asked(a, "198.51.100.2") is None
+    assert asked(a, "192.0.2.2") == "b"
 
 
 def test_loss_drops_about_the_share_that_was_asked(lab: Lab) -> None:
     """Half of one way is lost, and half of the way back: a quarter is answered."""
     a, b = lab.add_host("a", 1), answering(lab, "b", 2)
-    assert asked(a, "10.77.0.2") == "b"
+    assert asked(a, "192.0.2.2") == "b"
     lab.faults.loss(50, a, b)
 
-    probes = probe_udp(a, "10.77.0.2")
+    probes = probe_udp(a, "192.0.2.2")
     lab.wait_until(lambda: len(probes.outcomes()) > 2000, 30, "2000 outcomes")
 
     numbered = [o for o in probes.outcomes() if o.number < 1000]  # Losses are known later.
@@ -241,7 +243,7 @@ def test_loss_of_heartbeats_spares_everything_else(lab: Lab) -> None:
     lab.faults.loss(100, b, only_heartbeats=True)
     send = (
         "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "for port in (6940, 6941): s.sendto(b'x', ('10.77.0.2', port))"
+        "for port in (6940, 6941): s.sendto(b'x', ('192.0.2.2', port))"
     )
 
     a.run(sys.executable, "-c", send)
@@ -257,8 +259,8 @@ def test_one_of_two_faults_is_healed_alone(lab: Lab) -> None:
 
     lab.faults.heal(cut_b)
 
-    lab.wait_until(lambda: asked(a, "10.77.0.2") == "b", 10, "b is reached")
-    assert asked(a, "10.77.0.3") is None
+    lab.wait_until(lambda: asked(a, "192.0.2.2") == "b", 10, "b is reached")
+    assert asked(a, "192.0.2.3") is None
 
 
 # Probers
@@ -302,7 +304,7 @@ def test_a_prober_tells_when_two_hosts_answer_in_turn(lab: Lab) -> None:
 def test_a_prober_goes_on_while_the_network_is_unreachable(lab: Lab) -> None:
     a = answering(lab, "a", 1)
     answering(lab, "b", 2)
-    probes = probe_udp(a, "10.77.0.2")
+    probes = probe_udp(a, "192.0.2.2")
     answered(lab, probes)
 
     a.run("ip", "link", "set", "eth0", "down")
@@ -325,7 +327,7 @@ def test_http_names_the_haproxy_and_the_application(
     lb1.run("ip", "address", "add", address, "dev", "eth0")
     haproxy = cluster.haproxies["lb1"]
     for number in (1, 2):
-        haproxy.ask(f"add server app/app{number} 10.77.0.{10 + number}:8080")
+        haproxy.ask(f"add server app/app{number} 192.0.2.{20 + number}:8080")
         haproxy.ask(f"enable server app/app{number}")
 
     probes = probe_http(cluster.client, address)
@@ -334,15 +336,15 @@ def test_http_names_the_haproxy_and_the_application(
     lab.wait_until(lambda: probes.rate() > 25, 10, "a steady rate")
 
     assert {name: each.address for name, each in haproxy.servers("app").items()} == {
-        "app1": "10.77.0.11:8080",
-        "app2": "10.77.0.12:8080",
+        "app1": "192.0.2.21:8080",
+        "app2": "192.0.2.22:8080",
     }
 
 
 def test_http_counts_the_answer_of_a_haproxy_without_servers_as_a_failure(
     lab: Lab, cluster: Cluster
 ) -> None:
-    probes = probe_http(cluster.client, "10.77.0.2")
+    probes = probe_http(cluster.client, "192.0.2.12")
 
     failure = lab.wait_until(probes.failures, 10, "a failure")[0]
 
@@ -366,7 +368,7 @@ def test_the_services_of_a_rebooted_host_start_again(lab: Lab, cluster: Cluster)
     start_services(cluster, "lb1")
 
     lab.wait_until(cluster.haproxies["lb1"].answers, 10, "HAProxy is back")
-    probes = probe_udp(cluster.client, "10.77.0.1")
+    probes = probe_udp(cluster.client, "192.0.2.11")
     lab.wait_until(lambda: probes.gap_after(0, by="lb1"), 10, "the responder is back")
 
 
