@@ -93,6 +93,7 @@ class Agent:
         self._backends = Backends(settings.haproxy) if settings.haproxy else None
         self._stopping = False
         self._finished = False
+        self._due: MonoNs | None = None
 
     def step(self, now: Moment, event: Event) -> list[Action]:
         """Return what is to be done now that ``event`` has happened."""
@@ -104,15 +105,12 @@ class Agent:
         actions += self._update_backends()
         actions += self._journal.take()
         actions += self._finish()
+        self._due = self._next_due()
         return actions
 
     def deadline(self) -> MonoNs | None:
         """Return when the next Tick is due; a late or early one does no harm."""
-        if self._finished:
-            return None
-        dues = [group.deadline() for group in self._groups.values()]
-        dues += [self._membership.deadline(), self._outbox.deadline(), self._journal.deadline()]
-        return min((due for due in dues if due is not None), default=None)
+        return self._due
 
     def status(self) -> Status:
         """Return a frozen view of everything."""
@@ -131,8 +129,7 @@ class Agent:
     # Own lateness.
 
     def _notice_lateness(self, now: Moment) -> list[Action]:
-        due = self.deadline()
-        lateness = DurationNs(0) if due is None else between(due, now.mono)
+        lateness = DurationNs(0) if self._due is None else between(self._due, now.mono)
         if lateness < self._timing.interval // 4:
             return []
         self._membership.forgive(now.mono, min(lateness, self._timing.interval))
@@ -207,13 +204,16 @@ class Agent:
             return self._twin_heard(now, group, event, peer)
         if isinstance(body, Heartbeat):
             self._compare_configuration(now, group, peer, body)
+        actions: list[Action] = []
         if peer.alive and isinstance(body, Heartbeat) and not peer.introduced:
             peer.introduced = True
             self._journal.record(now, "peer.alive", f"{peer.name} is heard")
+            for each in self._groups.values():
+                actions += each.announce(now)
         if not peer.alive and peer.introduced:
             peer.introduced = False
             self._journal.record(now, "peer.left", f"{peer.name} left")
-        return group.lead(now, Election.heard, header, body)
+        return [*actions, *group.lead(now, Election.heard, header, body)]
 
     def _twin_heard(
         self, now: Moment, group: Group, event: DatagramReceived, twin: Peer
@@ -344,6 +344,13 @@ class Agent:
             return []
         self._finished = True
         return [Finished()]
+
+    def _next_due(self) -> MonoNs | None:
+        if self._finished:
+            return None
+        dues = [group.deadline() for group in self._groups.values()]
+        dues += [self._membership.deadline(), self._outbox.deadline(), self._journal.deadline()]
+        return min((due for due in dues if due is not None), default=None)
 
     # Views.
 

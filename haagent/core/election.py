@@ -94,6 +94,8 @@ class Election:
         """Why we stand, or would stand when the wait is over."""
         self._granted: set[NodeId] = set()
         self._successor: NodeId | None = None
+        self._met: tuple[NodeId, Term] | None = None
+        """The mastership that we last asserted ours against."""
         self._stopping = False
         self._due: MonoNs | None = None
         """End of the wait that the state is in."""
@@ -413,9 +415,11 @@ class Election:
             self._become(now, State.BACKUP, RoleReason.OUTRANKED)
             self.master = header.sender
             return []
-        if header.term < self.term:
+        if (meeting := (header.sender, header.term)) == self._met:
             return []
         # Rank decides, not the term: an agent that flaps alone cannot win by counting up.
+        # Even a master of a lower term has told the neighbours that the addresses are its.
+        self._met = meeting
         self.term = Term(max(self.term, header.term) + 1)
         return [Say(Coordinator(ballot=self._ballot))]
 

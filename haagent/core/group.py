@@ -91,6 +91,16 @@ class Group:
             actions += self.lead(now, Election.claim_failed)
         return [*actions, *self._beat(now), *self._reserve()]
 
+    def announce(self, now: Moment) -> list[Action]:
+        """Tell the neighbours again who has the addresses, if we have.
+
+        Where a peer is heard anew a partition may have ended, and beyond it another master,
+        since gone, may have told them otherwise.
+        """
+        if not self.election.state.owns_addresses:
+            return []
+        return [*self.ownership.renew(now, self.election.term)]
+
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
         dues = (self._heartbeat_due, self.election.deadline(), self.ownership.deadline())

@@ -1,0 +1,141 @@
+"""What a master promises, and whom it tells that it has the addresses."""
+
+from ipaddress import IPv4Address, IPv4Interface
+from random import Random
+
+import pytest
+
+from haagent.core.actions import Action, AnnounceAddress, ClaimAddress, ReleaseAddress, SendDatagram
+from haagent.core.agent import Agent
+from haagent.core.clocks import Hlc, Stamp
+from haagent.core.events import ActionDone, DatagramReceived, Event, LinkChanged, Tick
+from haagent.core.identity import BootId, Priority, Term, node_id
+from haagent.core.messages import (
+    Body,
+    Coordinator,
+    Datagram,
+    Flag,
+    Header,
+    Heartbeat,
+    Probe,
+    ProbeAck,
+    RoleReason,
+    State,
+)
+from haagent.core.settings import AgentSettings, GroupSettings, HeartbeatSettings, PathSettings
+from haagent.core.units import Moment, MonoNs, WallNs, milliseconds
+
+WEB = GroupSettings(
+    name="web",
+    priority=Priority(200),
+    interface="eth0",
+    addresses=(IPv4Interface("192.0.2.10/24"),),
+)
+SETTINGS = AgentSettings(
+    node="lb1",
+    cluster="example",
+    heartbeat=HeartbeatSettings(paths=(PathSettings(interface="eth0"),)),
+    groups=(WEB,),
+)
+BEAT = Heartbeat(name="lb2", reason=RoleReason.FOLLOWING, role_age_ms=0, heard=(), config_hash=0)
+
+
+class Story:
+    """An agent that became master in term 1 at 1000 ms, and the wire that it speaks on."""
+
+    def __init__(self) -> None:
+        self.agent = Agent(SETTINGS, BootId(1), {}, Random(1))
+        self._sequence = 0
+        self.happens(0, LinkChanged("eth0", up=True))
+        for ms in range(200, 1200, 200):
+            self.happens(ms, Tick())
+
+    def happens(self, ms: int, event: Event) -> list[Action]:
+        """Return all that follows; the kernel does at once what it is asked for."""
+        now = Moment(MonoNs(milliseconds(ms)), WallNs(milliseconds(ms)))
+        actions = self.agent.step(now, event)
+        for action in [a for a in actions if isinstance(a, ClaimAddress | ReleaseAddress)]:
+            actions += self.agent.step(now, ActionDone(action))
+        return actions
+
+    def hears(self, ms: int, body: Body, state: State, term: int) -> list[Action]:
+        """Let lb2, of lower rank, say ``body``."""
+        self._sequence += 1
+        header = Header(
+            sender=node_id("lb2"),
+            boot=BootId(1),
+            sequence=self._sequence,
+            group=WEB.id,
+            path=0,
+            flags=Flag.ELECTABLE,
+            term=Term(term),
+            master=None,
+            state=state,
+            base_priority=Priority(100),
+            priority=Priority(100),
+            interval_ms=1000,
+            timeout_ms=3250,
+            stamp=Stamp(Hlc(0, 0), 0),
+        )
+        source, at = IPv4Address("10.0.0.2"), MonoNs(milliseconds(ms))
+        datagram = Datagram(header, body)
+        return self.happens(
+            ms, DatagramReceived(path=0, source=source, received_at=at, datagram=datagram)
+        )
+
+    def meets(self, ms: int, state: State, term: int) -> None:
+        """Let lb2 prove itself."""
+        said = [item.body for item in sent(self.hears(ms, BEAT, state, term))]
+        nonces = [body.nonce for body in said if isinstance(body, Probe)]
+        self.hears(ms, ProbeAck(destination=node_id("lb1"), nonce=nonces[0]), state, term)
+
+
+def sent(actions: list[Action]) -> list[Datagram]:
+    return [action.datagram for action in actions if isinstance(action, SendDatagram)]
+
+
+def announced(actions: list[Action]) -> int:
+    return sum(isinstance(action, AnnounceAddress) for action in actions)
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_a_master_may_lose_two_heartbeats_and_be_late_with_the_third(story: Story) -> None:
+    beats = [d for d in sent(story.happens(1200, Tick())) if isinstance(d.body, Heartbeat)]
+
+    assert [(d.header.state, d.header.timeout_ms) for d in beats] == [(State.MASTER, 650)]
+
+
+def test_a_master_asserts_itself_against_a_lesser_one_of_a_lower_term(story: Story) -> None:
+    """The lesser one, too, has told the neighbours that it has the addresses."""
+    story.meets(1200, State.BACKUP, term=5)
+    story.hears(1200, BEAT, State.BACKUP, term=5)
+    said = story.hears(1300, BEAT, State.MASTER, term=2)
+
+    assert Coordinator in {type(datagram.body) for datagram in sent(said)}
+    assert announced(said) == 1
+
+
+def test_a_master_asserts_itself_once_against_the_same_mastership(story: Story) -> None:
+    """However often the other repeats itself before it hears us."""
+    story.meets(1200, State.BACKUP, term=5)
+    story.hears(1300, BEAT, State.MASTER, term=2)
+    story.happens(1350, Tick())
+
+    assert sent(story.hears(1360, BEAT, State.MASTER, term=2)) == []
+
+
+def test_a_master_announces_itself_when_a_peer_is_heard_anew(story: Story) -> None:
+    story.meets(1100, State.BACKUP, term=0)
+
+    assert announced(story.hears(1110, BEAT, State.BACKUP, term=1)) == 1
+
+
+def test_a_master_does_not_announce_itself_at_every_heartbeat_of_a_peer(story: Story) -> None:
+    story.meets(1100, State.BACKUP, term=0)
+    story.hears(1110, BEAT, State.BACKUP, term=1)
+
+    assert announced(story.hears(1120, BEAT, State.BACKUP, term=1)) == 0
