@@ -115,6 +115,7 @@ class Outbox:
             base_priority=election.group.priority,
             priority=election.priority,
             interval_ms=interval_ms,
-            timeout_ms=3 * interval_ms,
+            # Two lost heartbeats and a third that is a little late must not kill.
+            timeout_ms=3 * interval_ms + interval_ms // 4,
             stamp=self._clocks.tick(now.wall),
         )
