@@ -27,7 +27,8 @@ from haagent.core.units import WallNs
 _NAME = "state.json"
 _FORMAT = 1
 _MAX_COUNTER = (1 << 32) - 1
-_MAX_TERM = (1 << 64) - 1
+_MAX_TERM = (1 << 63) - 1
+"""What peers take for a term (``haagent.wire``); more is a corrupt file."""
 
 
 class AlreadyRunning(Exception):  # noqa: N818  # It says what is, like FileNotFound would.

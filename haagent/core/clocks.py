@@ -13,6 +13,11 @@ MAX_SKEW = seconds(10)
 """A remote clock further ahead is not merged: one wrong RTC must not drag the cluster."""
 
 
+GREATEST_LAMPORT = (1 << 63) - 1
+"""Half of the range on the wire, above which it is refused: the counter stays here, so that
+a peer that says nonsense can stop the counting but can neither silence us nor end us."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Hlc:
     """A hybrid logical timestamp: 48 bits of milliseconds since the epoch, a 16-bit counter."""
@@ -38,7 +43,7 @@ class Clocks:
 
     def tick(self, wall: WallNs) -> Stamp:
         """Return the stamp of a local event or a send."""
-        self._lamport += 1
+        self._count_from(self._lamport)
         self._advance(wall, Hlc(0, 0))
         return Stamp(self._hlc, self._lamport)
 
@@ -48,10 +53,13 @@ class Clocks:
         Returns False, and keeps the hybrid clock where it was, when the remote clock is
         more than :data:`MAX_SKEW` ahead of ``wall``.
         """
-        self._lamport = max(self._lamport, remote.lamport) + 1
+        self._count_from(max(self._lamport, remote.lamport))
         plausible = remote.hlc.ms * 1_000_000 <= wall + MAX_SKEW
         self._advance(wall, remote.hlc if plausible else Hlc(0, 0))
         return plausible
+
+    def _count_from(self, newest: int) -> None:
+        self._lamport = min(newest + 1, GREATEST_LAMPORT)
 
     def _advance(self, wall: WallNs, remote: Hlc) -> None:
         physical = Hlc(wall // 1_000_000, -1)

@@ -29,7 +29,7 @@ from haagent.core.messages import (
     ResignPhase,
     RoleReason,
 )
-from haagent.wire.tlv import Fields, MalformedError, Tlv, field, member, node
+from haagent.wire.tlv import Fields, MalformedError, Tlv, count, field, member, node
 
 
 class Type(IntEnum):
@@ -176,7 +176,7 @@ def _unpack_election(kind_flags: int, fields: Fields) -> Election:
     return Election(
         kind=member(ElectionKind, kind_flags, "election flags"),
         ballot=_read_ballot(fields),
-        proposed_term=Term(proposed_term),
+        proposed_term=Term(count(proposed_term, "proposed term")),
     )
 
 
@@ -202,7 +202,7 @@ def _read_objection(fields: Fields) -> Objection:
     return Objection(
         code=member(ObjectionCode, code, "objection"),
         remaining_ms=remaining_ms,
-        term=Term(term),
+        term=Term(count(term, "term")),
     )
 
 

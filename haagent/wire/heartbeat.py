@@ -26,7 +26,7 @@ from haagent.core.messages import (
 from haagent.core.settings import IPAddress
 from haagent.wire.auth import KEY_ID, MAC_SIZE, Keyring
 from haagent.wire.body import pack, unpack
-from haagent.wire.tlv import MalformedError, member, node
+from haagent.wire.tlv import MalformedError, count, member, node
 
 MAX_SIZE = 1232
 """A payload this long passes every IPv6 link in one piece: 1280 - 40 - 8 (RFC 8200 5)."""
@@ -150,13 +150,13 @@ def _unpack(covered: bytes) -> Datagram:
         group=GroupId(group),
         path=path,
         flags=Flag.ELECTABLE if flags & Flag.ELECTABLE.value else Flag.NONE,
-        term=Term(term),
+        term=Term(count(term, "term")),
         master=node(master) if master else None,
         state=member(State, state, "state"),
         base_priority=Priority(base_priority),
         priority=Priority(priority),
         interval_ms=interval_ms,
         timeout_ms=timeout_ms,
-        stamp=Stamp(Hlc(hlc >> 16, hlc & 0xFFFF), lamport),
+        stamp=Stamp(Hlc(hlc >> 16, hlc & 0xFFFF), count(lamport, "Lamport counter")),
     )
     return Datagram(header, unpack(message, flags & _KIND_FLAGS, covered[4 * words :]))

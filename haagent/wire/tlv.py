@@ -1,7 +1,8 @@
 """Fields of a message as type, length, value: laying them out, and reading them back.
 
-:func:`field` makes one; :class:`Fields` takes a run of them apart; :func:`member` and
-:func:`node` check the numbers inside.  Numbers and lengths stand in docs/protocol.md.
+:func:`field` makes one; :class:`Fields` takes a run of them apart; :func:`member`,
+:func:`node` and :func:`count` check the numbers inside.  Numbers and lengths stand in
+docs/protocol.md.
 
 What this module does not do: know which fields a message needs (``haagent.wire.body``).
 """
@@ -34,6 +35,10 @@ class Tlv(IntEnum):
     GOODBYE = 19
     ROLE = 20
 
+
+GREATEST_COUNT = (1 << 63) - 1
+"""A term or Lamport counter above half of its range is no count but garbage.  Every agent
+counts on from the highest that it hears: one such datagram would bring all to the end."""
 
 _KNOWN = {int(number): number for number in Tlv}
 _PREFIX = Struct("!HH")
@@ -108,6 +113,14 @@ def node(number: int) -> NodeId:
     if number == 0:
         raise MalformedError("node id 0")
     return NodeId(number)
+
+
+def count(number: int, what: str) -> int:
+    """Return ``number`` when it can have been counted up to."""
+    if number > GREATEST_COUNT:
+        detail = f"{what} {number}"
+        raise MalformedError(detail)
+    return number
 
 
 def _next_field(data: bytes, start: int) -> tuple[int, bytes, int]:

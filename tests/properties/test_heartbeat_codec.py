@@ -49,9 +49,10 @@ def numbers(
 
 
 u8, u16, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
+counts = st.integers(0, (1 << 63) - 1)
 nodes = numbers(64, NodeId, least=1)
 boots = numbers(64, BootId)
-terms = numbers(64, Term)
+terms = numbers(63, Term)
 priorities = numbers(8, Priority)
 reasons = st.sampled_from(RoleReason)
 ballots = st.builds(Ballot, nodes, boots, u32)
@@ -74,7 +75,7 @@ headers = st.builds(
     priority=priorities,
     interval_ms=st.integers(1, 0xFFFF),
     timeout_ms=u16,
-    stamp=st.builds(Stamp, st.builds(Hlc, st.integers(0, (1 << 48) - 1), u16), u64),
+    stamp=st.builds(Stamp, st.builds(Hlc, st.integers(0, (1 << 48) - 1), u16), counts),
 )
 bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(

@@ -231,8 +231,10 @@ def test_what_is_wrong_behind_the_code_is_not_read_before_it() -> None:
         (14, b"\x13", "header of 19 words"),
         (14, b"\x25", "header of 37 words"),
         (16, bytes(8), "node id 0"),
+        (40, b"\x80" + bytes(7), "term 9223372036854775808"),
         (56, b"\x63", "unknown state 99"),
         (60, bytes(2), "interval 0"),
+        (72, b"\xff" * 8, "Lamport counter 18446744073709551615"),
         (80, b"\x80\x63", "unknown critical field 99"),
         (80, b"\x00\x63", "NAME is missing"),
         (80, b"\x00\x14", "field 20 twice"),
@@ -268,6 +270,20 @@ def test_a_name_that_cannot_be_shown_is_discarded(name: bytes) -> None:
 )
 def test_nobody_is_not_a_node(body: Body, offset: int) -> None:
     assert heard(patched(sent(body), offset, bytes(8))) == malformed("node id 0")
+
+
+def test_the_highest_count_is_read_and_one_more_is_garbage() -> None:
+    greatest = Term((1 << 63) - 1)
+    election = Election(kind=ElectionKind.VOTE, ballot=BALLOT, proposed_term=greatest)
+    veto = Objection(code=ObjectionCode.TERM, remaining_ms=0, term=greatest)
+    answer = Answer(destination=LB2, ballot=BALLOT, objection=veto)
+
+    assert heard(sent(election)) == Datagram(HEADER, election)
+    assert heard(sent(answer)) == Datagram(HEADER, answer)
+    too_much = replace(election, proposed_term=Term(greatest + 1))
+    assert heard(sent(too_much)) == malformed(f"proposed term {greatest + 1}")
+    too_high = replace(answer, objection=replace(veto, term=Term(greatest + 1)))
+    assert heard(sent(too_high)) == malformed(f"term {greatest + 1}")
 
 
 def test_a_last_field_without_its_padding_is_discarded() -> None:
