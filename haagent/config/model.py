@@ -31,8 +31,9 @@ MulticastGroup: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.multic
 Preemption: TypeAlias = Annotated[values.Preemption, PlainValidator(values.preemption)]
 Endpoint: TypeAlias = Annotated[addresses.Endpoint, PlainValidator(addresses.endpoint)]
 Interval: TypeAlias = Annotated[
-    DurationNs, PlainValidator(values.duration(milliseconds(10), seconds(60)))
+    DurationNs, PlainValidator(values.duration(milliseconds(10), seconds(4)))
 ]
+"""At most 4 s: a backup's timeout of 15 intervals travels in 16 bits of milliseconds."""
 Filled = BeforeValidator(values.filled)
 """Not pydantic's own minimal length: it would hide what is wrong with a single entry."""
 
