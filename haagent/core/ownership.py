@@ -156,8 +156,14 @@ class Ownership:
             severity=Severity.CRITICAL,
             lasts=CONFLICT_LASTS,
         )
-        if not item.held or self._defended_lately(now.mono, item):
+        if not item.held:
             return []
+        if item.defended_at is not None:
+            allowed = later(item.defended_at, DEFEND_INTERVAL)
+            if now.mono < allowed:
+                # Not now, but the last word must be ours: the other may be giving way.
+                item.announce_due = min(allowed, item.announce_due or allowed)
+                return []
         item.defended_at = now.mono
         return [self._announce(item)]
 
@@ -233,6 +239,3 @@ class Ownership:
         pause = min(RETRY_FIRST << min(item.attempts, 16), RETRY_LONGEST)
         item.attempts += 1
         item.retry_due = later(now.mono, DurationNs(pause))
-
-    def _defended_lately(self, now: MonoNs, item: _Address) -> bool:
-        return item.defended_at is not None and now < later(item.defended_at, DEFEND_INTERVAL)
