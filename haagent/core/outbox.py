@@ -56,8 +56,11 @@ class Outbox:
         return not self._repeats
 
     def say(self, now: Moment, election: Election, say: Say) -> list[SendDatagram]:
-        """Return the first copy on every path; the others follow from :meth:`tick`."""
-        for pause in REPEATS:
+        """Return the first copy on every path; the others follow from :meth:`tick`.
+
+        What is said to one peer answers each copy of what that peer has said: once is enough.
+        """
+        for pause in REPEATS if say.to is None else ():
             due = later(now.mono, pause)
             self._repeats.append(_Repeat(due, election, say, election.state, election.term))
         return self.once(now, election, say)

@@ -8,12 +8,22 @@ import pytest
 from haagent.core.actions import Action, AnnounceAddress, ClaimAddress, ReleaseAddress, SendDatagram
 from haagent.core.agent import Agent
 from haagent.core.clocks import Hlc, Stamp
-from haagent.core.events import ActionDone, DatagramReceived, Event, LinkChanged, Tick
-from haagent.core.identity import BootId, Priority, Term, node_id
+from haagent.core.events import (
+    ActionDone,
+    DatagramReceived,
+    Event,
+    ForeignAddressSeen,
+    LinkChanged,
+    Tick,
+)
+from haagent.core.identity import Ballot, BootId, Priority, Term, node_id
 from haagent.core.messages import (
+    Answer,
     Body,
     Coordinator,
     Datagram,
+    Election,
+    ElectionKind,
     Flag,
     Header,
     Heartbeat,
@@ -37,6 +47,8 @@ SETTINGS = AgentSettings(
     heartbeat=HeartbeatSettings(paths=(PathSettings(interface="eth0"),)),
     groups=(WEB,),
 )
+FOREIGN = ForeignAddressSeen("eth0", IPv4Address("192.0.2.10"), "02:00:00:00:00:02")
+LESSER_BALLOT = Ballot(node_id("lb2"), BootId(1), 1)
 BEAT = Heartbeat(name="lb2", reason=RoleReason.FOLLOWING, role_age_ms=0, heard=(), config_hash=0)
 
 
@@ -47,7 +59,7 @@ class Story:
         self.agent = Agent(SETTINGS, BootId(1), {}, Random(1))
         self._sequence = 0
         self.happens(0, LinkChanged("eth0", up=True))
-        for ms in range(200, 1200, 200):
+        for ms in (200, 400, 600, 800, 1000):
             self.happens(ms, Tick())
 
     def happens(self, ms: int, event: Event) -> list[Action]:
@@ -57,6 +69,11 @@ class Story:
         for action in [a for a in actions if isinstance(a, ClaimAddress | ReleaseAddress)]:
             actions += self.agent.step(now, ActionDone(action))
         return actions
+
+    def passes(self, since_ms: int, until_ms: int) -> list[Action]:
+        """Let the time in between pass in ticks."""
+        ticks = [self.happens(ms, Tick()) for ms in range(since_ms + 100, until_ms, 100)]
+        return [action for actions in ticks for action in actions]
 
     def hears(self, ms: int, body: Body, state: State, term: int) -> list[Action]:
         """Let lb2, of lower rank, say ``body``."""
@@ -139,3 +156,34 @@ def test_a_master_does_not_announce_itself_at_every_heartbeat_of_a_peer(story: S
     story.hears(1110, BEAT, State.BACKUP, term=1)
 
     assert announced(story.hears(1120, BEAT, State.BACKUP, term=1)) == 0
+
+
+def test_a_master_defends_its_address_at_once(story: Story) -> None:
+    story.passes(1000, 2200)
+
+    assert announced(story.happens(2200, FOREIGN)) == 1
+
+
+def test_a_master_defends_its_address_again_no_sooner_than_a_second_later(story: Story) -> None:
+    """But then it does: the other may have announced last and given way since."""
+    story.passes(1000, 2200)
+    story.happens(2200, FOREIGN)
+
+    assert announced(story.happens(2300, FOREIGN)) == 0
+    assert announced(story.passes(2300, 3200)) == 0
+    assert announced(story.happens(3200, Tick())) == 1
+
+
+def test_a_grant_is_said_once(story: Story) -> None:
+    """The call for it comes three times, and each copy is answered."""
+    story.meets(1100, State.BACKUP, term=0)
+    call = Election(kind=ElectionKind.VOTE, ballot=LESSER_BALLOT, proposed_term=Term(9))
+    story.hears(1200, call, State.CANDIDATE, term=1)
+
+    assert not [d for d in sent(story.happens(1212, Tick())) if isinstance(d.body, Answer)]
+
+
+def test_a_victory_is_said_three_times(story: Story) -> None:
+    said = story.happens(1004, Tick()) + story.happens(1012, Tick())
+
+    assert [type(datagram.body) for datagram in sent(said)] == [Coordinator, Coordinator]
