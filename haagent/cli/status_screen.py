@@ -1,0 +1,229 @@
+"""The screen of ``haagent status``: alarms first, then groups, peers, HAProxy, discards.
+
+Plain lines and columns, no boxes: it reads without colour, fits 80 columns, and a line that
+goes to a file or to grep is never broken.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from haagent.cli.status import agents_in, masters
+from haagent.control import haagent_pb2 as pb
+
+_WIDE = 240
+"""Columns when nobody's screen sets a width: enough that no line is broken."""
+
+_NEWEST = 5
+"""Records on the screen; JSON has all that the agent keeps."""
+
+_STYLES = {
+    "master": "bold green",
+    "fault": "bold red",
+    "silent": "bold red",
+    "critical": "bold red",
+    "error": "red",
+    "warning": "yellow",
+    "missing": "red",
+    "differs": "red",
+    "not wanted": "yellow",
+}
+
+
+def show(reply: pb.StatusReply) -> None:
+    """Print the screen once."""
+    _console().print(screen(reply))
+
+
+def show_live(replies: Iterator[pb.StatusReply]) -> None:
+    """Redraw the screen for each reply; where there is no screen, print one after the other."""
+    console = _console()
+    if not console.is_interactive:
+        for reply in replies:
+            console.print(screen(reply))
+        return
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        for reply in replies:
+            live.update(screen(reply), refresh=True)
+
+
+def screen(reply: pb.StatusReply) -> Group:
+    """Return everything that ``reply`` tells, for a width of 80 columns or more."""
+    return Group(
+        *_head(reply),
+        *(part for group in reply.groups for part in _group(group, reply)),
+        *_peers(reply),
+        *_haproxy(reply),
+        *_records(reply),
+        *_discards(reply),
+    )
+
+
+def _console() -> Console:
+    # Names and texts come from configuration and from peers: nothing in them is markup.
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _WIDE
+    return console
+
+
+def _head(reply: pb.StatusReply) -> Iterator[RenderableType]:
+    runtime = reply.runtime
+    yield f"cluster {reply.cluster} as {reply.node} sees it at {reply.time}"
+    yield (
+        f"haagent {runtime.version}, pid {runtime.pid}, up {_duration(runtime.uptime_ms)},"
+        f" loop at most {runtime.loop_lateness_ms:.1f} ms late"
+    )
+    for alarm in reply.alarms:
+        word = alarm.severity.upper()
+        line = f"{word} {alarm.kind} for {_duration(alarm.age_ms)}: {alarm.text}"
+        yield Text(line, _STYLES.get(alarm.severity, ""))
+
+
+def _group(group: pb.Group, reply: pb.StatusReply) -> Iterator[RenderableType]:
+    name = group.role.group
+    owners = masters(name, reply)
+    yield _title(f"group {name}: {_master(owners)}", good=len(owners) == 1)
+    yield _indented(_addresses(group, reply))
+    table = _table("agent", "role", "for", "priority", "term", "reason")
+    for agent, role, silence_ms in agents_in(name, reply):
+        if silence_ms is None:
+            state, age_ms, reason = role.state, role.age_ms, role.reason_text
+        else:
+            state, age_ms, reason = "silent", silence_ms, f"was {role.state} when last heard"
+        rank = (str(role.priority), str(role.term))
+        table.add_row(agent, _word(state), _duration(age_ms), *rank, reason)
+    yield _indented(table)
+
+
+def _master(owners: list[str]) -> str:
+    match owners:
+        case []:
+            return "no master"
+        case [owner]:
+            return f"master {owner}"
+        case _:
+            return f"{len(owners)} masters: {', '.join(owners)}"
+
+
+def _addresses(group: pb.Group, reply: pb.StatusReply) -> Table:
+    # Of our own host the kernel told us; of another we only know the role.
+    others = [name for name in masters(group.role.group, reply) if name != reply.node]
+    table = _table("address", "interface", "host")
+    for address in group.addresses:
+        holders = [reply.node, *others] if address.held else others
+        table.add_row(address.address, group.interface, ", ".join(holders) or "none")
+    return table
+
+
+def _peers(reply: pb.StatusReply) -> Iterator[RenderableType]:
+    yield _title("peers" if reply.peers else "peers: none heard yet")
+    table = _table("peer", "state", "heard", "hears us", "paths")
+    for peer in reply.peers:
+        paths = [
+            f"{path.interface} {path.source} {_duration(path.last_heard_age_ms)}"
+            for path in peer.paths
+        ]
+        table.add_row(
+            peer.name,
+            _word("alive" if peer.alive else "silent"),
+            f"{_duration(peer.last_heard_age_ms)} ago",
+            Text("yes") if peer.hears_us else Text("no", "red"),
+            "\n".join(paths),
+        )
+    yield _indented(table)
+
+
+def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
+    if not reply.HasField("haproxy"):
+        return
+    haproxy = reply.haproxy
+    if not haproxy.reachable:
+        yield _title(f"haproxy: not reachable: {haproxy.trouble}", good=False)
+    elif haproxy.trouble:
+        yield _title(f"haproxy: {haproxy.trouble}", good=False)
+    else:
+        yield _title("haproxy: has what is wanted")
+    table = _table("backend", "server", "address", "weight", "state")
+    wanted, seen = _servers(haproxy.wanted), _servers(haproxy.seen)
+    for key in sorted(wanted.keys() | seen.keys()):
+        want, have = wanted.get(key), seen.get(key)
+        state = _agreement(want, have) if haproxy.reachable else "unknown"
+        server = want or have or pb.Server()
+        table.add_row(*key, _endpoint(server), str(server.weight), _word(state))
+    yield _indented(table)
+
+
+def _servers(backends: Iterable[pb.Backend]) -> dict[tuple[str, str], pb.Server]:
+    return {
+        (backend.name, server.name): server for backend in backends for server in backend.servers
+    }
+
+
+def _agreement(want: pb.Server | None, have: pb.Server | None) -> str:
+    if have is None:
+        return "missing"
+    if want is None:
+        return "not wanted"
+    return "in place" if want == have else "differs"
+
+
+def _endpoint(server: pb.Server) -> str:
+    host = f"[{server.address}]" if ":" in server.address else server.address
+    return f"{host}:{server.port}"
+
+
+def _records(reply: pb.StatusReply) -> Iterator[RenderableType]:
+    if reply.records:
+        yield _title("newest records")
+        table = _table("time", "severity", "kind", "text")
+        for record in reply.records[-_NEWEST:]:
+            table.add_row(record.time, _word(record.severity), record.kind, record.text)
+        yield _indented(table)
+
+
+def _discards(reply: pb.StatusReply) -> Iterator[RenderableType]:
+    if reply.runtime.discards:
+        yield _title("discarded datagrams")
+        table = _table("source", "reason", "count")
+        for discards in reply.runtime.discards:
+            table.add_row(discards.source, discards.reason, str(discards.count))
+        yield _indented(table)
+
+
+def _title(text: str, good: bool = True) -> Text:
+    return Text(f"\n{text}", "bold" if good else "bold red")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        # Only the last column gives way on a narrow screen: the others are short words.
+        table.add_column(column, header_style="dim", no_wrap=column != columns[-1], overflow="fold")
+    return table
+
+
+def _indented(table: Table) -> RenderableType:
+    return Padding(table, (0, 0, 0, 2), expand=False)
+
+
+def _word(word: str) -> Text:
+    return Text(word, _STYLES.get(word, ""))
+
+
+def _duration(ms: int) -> str:
+    """Return ``ms`` for a person, in its one or two largest units."""
+    seconds, minutes, hours = ms // 1000, ms // 60_000, ms // 3_600_000
+    if seconds < 1:
+        return f"{ms} ms"
+    if minutes < 1:
+        return f"{seconds} s"
+    if hours < 1:
+        return f"{minutes} min {seconds % 60} s"
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
