@@ -1,0 +1,445 @@
+"""Stories over time: commands with their time, and exactly what the agent does about them.
+
+Each ``*.txt`` beside this file is one story about the agent ``lb1`` and its peers.  A block
+is some commands, ``----``, and the actions that they lead to, with the time of the next Tick
+last.  ``HAAGENT_UPDATE=1`` rewrites the answers; read the difference before you believe it.
+
+Commands, each after its time.  The Ticks that become due until then come first, unless the
+word ``late`` follows the time: then the agent was stalled.
+
+    start [priority=150] [preempt=after:5s] [reserved=7] [servers=NAME:WHEN[:OF],...]
+    link up | down
+    wait                        nothing else than Ticks
+    tick                        one more Tick
+    confirm | refuse            the kernel does, or does not do, what was asked since
+    removed | foreign MAC       somebody takes the address away, or uses it
+    stop
+    PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
+    PEER talks                  heartbeats every 100 ms from the command before until then
+    PEER says BODY [WORD ...] [KEY=VALUE ...]
+
+What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable`` and
+``boot`` holds until it says otherwise.  Heartbeats of the agent itself are left out.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from haagent.core.actions import (
+    Action,
+    AnnounceAddress,
+    ClaimAddress,
+    CountDiscard,
+    Finished,
+    Record,
+    ReleaseAddress,
+    ReserveTerm,
+    SendDatagram,
+    SetBackends,
+)
+from haagent.core.agent import Agent
+from haagent.core.clocks import Hlc, Stamp
+from haagent.core.events import (
+    ActionDone,
+    ActionFailed,
+    AddressRemoved,
+    DatagramReceived,
+    Event,
+    ForeignAddressSeen,
+    LinkChanged,
+    StopRequested,
+    Tick,
+)
+from haagent.core.identity import (
+    Ballot,
+    NodeId,
+    Priority,
+    Term,
+    boot_id,
+    group_id,
+    node_id,
+)
+from haagent.core.messages import (
+    Answer,
+    Body,
+    Coordinator,
+    Datagram,
+    Election,
+    ElectionKind,
+    Flag,
+    Goodbye,
+    Header,
+    Heartbeat,
+    Objection,
+    ObjectionCode,
+    Probe,
+    ProbeAck,
+    Resign,
+    ResignPhase,
+    RoleReason,
+    State,
+)
+from haagent.core.settings import (
+    AgentSettings,
+    BackendSettings,
+    GroupSettings,
+    HAProxySettings,
+    HeartbeatSettings,
+    PathSettings,
+    Preempt,
+    ServerSettings,
+    When,
+)
+from haagent.core.units import Moment, MonoNs, WallNs, later, milliseconds
+
+NAMES = ("lb1", "lb2", "lb3")
+NODES = {node_id(name): name for name in NAMES}
+ADDRESS = IPv4Interface("192.0.2.10/24")
+EPOCH = 1_700_000_000_000_000_000
+STORIES = sorted(Path(__file__).parent.glob("*.txt"))
+
+Words = list[str]
+Options = dict[str, str]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda path: path.stem)
+def test_the_story_goes_as_it_is_written(story: Path) -> None:
+    written = story.read_text(encoding="utf-8")
+    played = "\n\n".join(play(written)) + "\n"
+    if os.environ.get("HAAGENT_UPDATE"):
+        story.write_text(played, encoding="utf-8")
+        return
+
+    assert played == written
+
+
+def play(text: str) -> Iterator[str]:
+    """Yield the blocks of ``text`` with the answers that the agent gives now."""
+    stage = Stage()
+    for block in text.strip().split("\n\n"):
+        commands, mark, _ = block.partition("\n----")
+        if not mark:
+            yield block
+            continue
+        for line in commands.splitlines():
+            if not line.startswith("#"):
+                stage.command(line)
+        yield "\n".join([commands, "----", *stage.answer()])
+
+
+@dataclass
+class Peer:
+    """Another agent, played by the story."""
+
+    name: str
+    facts: Options = field(
+        default_factory=lambda: {
+            "priority": "100",
+            "state": "backup",
+            "term": "0",
+            "master": "-",
+            "electable": "yes",
+            "boot": "1",
+        }
+    )
+    sequence: int = 0
+
+    @property
+    def source(self) -> IPv4Address:
+        return IPv4Address(f"10.0.0.{NAMES.index(self.name) + 1}")
+
+
+class Stage:
+    """One agent, the peers that the story plays, and what has been said so far."""
+
+    def __init__(self) -> None:
+        self.now = MonoNs(0)
+        self.lines: list[str] = []
+        self.undone: list[ClaimAddress | ReleaseAddress] = []
+        self.peers = {name: Peer(name) for name in NAMES}
+        self.ballot = Ballot(node_id("lb1"), boot_id(1, 0), 0)
+        self.config = 0
+        self.agent: Agent | None = None
+
+    def command(self, line: str) -> None:
+        """Do what ``line`` says."""
+        time, *rest = line.split()
+        now = duration(time)
+        if rest[1:] == ["talks"]:
+            return self._talk(self.peers[rest[0]], now)
+        if rest[0] == "late":
+            del rest[0]
+        elif self.agent is not None:
+            self._wait(now)
+        self.now = now
+        verb, *rest = rest
+        options = dict(word.split("=", 1) for word in rest if "=" in word)
+        words = [word for word in rest if "=" not in word]
+        if verb in self.peers:
+            return self._peer(self.peers[verb], words, options)
+        match verb:
+            case "wait":
+                pass
+            case "start":
+                self._start(options)
+            case "confirm":
+                self._settle(ActionDone)
+            case "refuse":
+                self._settle(lambda action: ActionFailed(action, 1, "refused"))
+            case _:
+                self._step(happening(verb, words))
+        return None
+
+    def answer(self) -> list[str]:
+        """Return what was done since the last call, and when the next Tick is due."""
+        lines, self.lines = self.lines, []
+        due = None if self.agent is None else self.agent.deadline()
+        return [*lines, "no deadline" if due is None else f"deadline {shown(due)}"]
+
+    def _start(self, options: Options) -> None:
+        preempt, _, after = options.get("preempt", "after:5s").partition(":")
+        group = GroupSettings(
+            name="web",
+            priority=Priority(int(options.get("priority", "150"))),
+            interface="eth0",
+            addresses=(ADDRESS,),
+            preempt=Preempt(preempt),
+            preempt_after=milliseconds(duration(after or "0ms") // 1_000_000),
+        )
+        servers = tuple(server(word) for word in options.get("servers", "").split(",") if word)
+        haproxy = HAProxySettings(
+            socket="-", backends=(BackendSettings(name="app", servers=servers),)
+        )
+        settings = AgentSettings(
+            node="lb1",
+            cluster="example",
+            heartbeat=HeartbeatSettings(paths=(PathSettings(interface="eth0"),)),
+            groups=(group,),
+            haproxy=haproxy if servers else None,
+        )
+        reserved = Term(int(options.get("reserved", "0")))
+        self.agent = Agent(settings, boot_id(1, 0), {group.id: reserved}, Random(1))
+
+    def _wait(self, until: MonoNs) -> None:
+        assert self.agent is not None
+        while (due := self.agent.deadline()) is not None and due <= until:
+            self.now = due
+            self._step(Tick(), when=f"{shown(due)} ")
+        self.now = until
+
+    def _settle(self, end: Callable[[Action], Event]) -> None:
+        undone, self.undone = self.undone, []
+        for action in undone:
+            self._step(end(action))
+
+    def _step(self, event: Event, when: str = "") -> list[Action]:
+        assert self.agent is not None, "the story begins with start"
+        actions = self.agent.step(Moment(self.now, WallNs(EPOCH + self.now)), event)
+        for action in actions:
+            self._notice(action)
+            self.lines += [when + line for line in self._lines(action)]
+        return actions
+
+    def _notice(self, action: Action) -> None:
+        match action:
+            case ClaimAddress() | ReleaseAddress():
+                self.undone.append(action)
+            case SendDatagram(Datagram(_, Heartbeat(config_hash=config))):
+                self.config = config
+            case SendDatagram(Datagram(_, Election(ballot=ballot) | Resign(ballot=ballot))):
+                self.ballot = ballot
+            case _:
+                pass
+
+    # What peers say.
+
+    def _talk(self, peer: Peer, until: MonoNs) -> None:
+        for now in [*range(self.now, until, milliseconds(100)), until]:
+            self._wait(MonoNs(now))
+            self._hear(peer, self._body(peer, ["heartbeat"], {}))
+
+    def _peer(self, peer: Peer, words: Words, options: Options) -> None:
+        peer.facts |= {key: value for key, value in options.items() if key in peer.facts}
+        if words == ["meets"]:
+            shown_before = list(self.lines)
+            refused = self._hear(peer, self._body(peer, ["heartbeat"], {}))
+            nonces = [
+                action.datagram.body.nonce
+                for action in refused
+                if isinstance(action, SendDatagram) and isinstance(action.datagram.body, Probe)
+            ]
+            assert nonces, f"{peer.name} is not challenged"
+            self.lines = shown_before
+            self._hear(peer, ProbeAck(destination=node_id("lb1"), nonce=nonces[0]))
+            words = ["says", "heartbeat"]
+        self._hear(peer, self._body(peer, words[1:], options))
+
+    def _hear(self, peer: Peer, body: Body) -> list[Action]:
+        peer.sequence += 1
+        facts = peer.facts
+        state = State[facts["state"].upper()]
+        interval_ms = 1000 if state is State.BACKUP else 200
+        electable = facts["electable"] == "yes"
+        header = Header(
+            sender=node_id(peer.name),
+            boot=boot_id(int(facts["boot"]), 0),
+            sequence=peer.sequence,
+            group=group_id("web"),
+            path=0,
+            flags=Flag.ELECTABLE if electable else Flag.NONE,
+            term=Term(int(facts["term"])),
+            master=None if facts["master"] == "-" else node_id(facts["master"]),
+            state=state,
+            base_priority=Priority(int(facts["priority"])),
+            priority=Priority(int(facts["priority"]) if electable else 0),
+            interval_ms=interval_ms,
+            timeout_ms=3 * interval_ms,
+            stamp=Stamp(Hlc(0, 0), 0),
+        )
+        return self._step(
+            DatagramReceived(
+                path=0,
+                source=peer.source,
+                received_at=self.now,
+                datagram=Datagram(header, body),
+            )
+        )
+
+    def _body(self, peer: Peer, words: Words, options: Options) -> Body:
+        kind, *rest = words
+        ballot = Ballot(node_id(peer.name), boot_id(int(peer.facts["boot"]), 0), 1)
+        match kind:
+            case "heartbeat":
+                return Heartbeat(
+                    name=peer.name,
+                    reason=RoleReason.FOLLOWING,
+                    role_age_ms=0,
+                    heard=(),
+                    config_hash=int(options.get("config", self.config)),
+                )
+            case "coordinator":
+                return Coordinator(ballot=ballot)
+            case "goodbye":
+                return Goodbye(reason=RoleReason[rest[0].upper()])
+            case "election":
+                term = Term(int(options.get("proposed", int(peer.facts["term"]) + 1)))
+                return Election(
+                    kind=ElectionKind[rest[0].upper()], ballot=ballot, proposed_term=term
+                )
+            case "answer":
+                return Answer(
+                    destination=node_id("lb1"),
+                    ballot=self.ballot,
+                    objection=objection(rest, options, Term(int(peer.facts["term"]))),
+                )
+            case "resign":
+                phase = ResignPhase[rest[0].upper()]
+                return Resign(
+                    phase=phase,
+                    ballot=self.ballot if phase is ResignPhase.READY else ballot,
+                    successor=node_id(options.get("successor", "lb1")),
+                )
+            case _:
+                raise ValueError(kind)
+
+    # What the agent does, in words.
+
+    def _lines(self, action: Action) -> list[str]:  # noqa: C901  # One case for each action.
+        match action:
+            case SendDatagram(Datagram(header, body), destination):
+                if isinstance(body, Heartbeat):
+                    return []
+                to = "all" if destination is None else self._at(destination)
+                return [f"send {said(body)} to {to}: {header.state.name}, term {header.term}"]
+            case ClaimAddress(term=term, address=address):
+                return [f"claim {address}, term {term}"]
+            case ReleaseAddress(term=term, address=address):
+                return [f"release {address}, term {term}"]
+            case AnnounceAddress(term=term, address=address):
+                return [f"announce {address}, term {term}"]
+            case ReserveTerm(_, term):
+                return [f"reserve terms up to {term}"]
+            case CountDiscard(source, reason):
+                return [f"discard {reason.name} from {self._at(source)}"]
+            case SetBackends(backends=backends):
+                lists = (f"{b.name} = {[s.name for s in b.servers]}" for b in backends)
+                return [f"backends {', '.join(lists)}"]
+            case Record(severity=severity, kind=kind, text=text):
+                return [f"record {severity.name} {kind}: {text}"]
+            case Finished():
+                return ["finished"]
+
+    def _at(self, address: object) -> str:
+        return next(peer.name for peer in self.peers.values() if peer.source == address)
+
+
+def happening(verb: str, words: Words) -> Event:
+    """Return the event called ``verb``."""
+    match verb, words:
+        case "tick", []:
+            return Tick()
+        case "link", [state]:
+            return LinkChanged("eth0", state == "up")
+        case "removed", []:
+            return AddressRemoved("eth0", ADDRESS.ip)
+        case "foreign", [mac]:
+            return ForeignAddressSeen("eth0", ADDRESS.ip, mac)
+        case "stop", []:
+            return StopRequested()
+        case _:
+            raise ValueError(verb)
+
+
+def duration(text: str) -> MonoNs:
+    """Return ``250ms`` or ``5s`` in nanoseconds."""
+    if text.endswith("ms"):
+        return later(MonoNs(0), milliseconds(int(text[:-2])))
+    return later(MonoNs(0), milliseconds(int(text[:-1]) * 1000))
+
+
+def shown(instant: MonoNs) -> str:
+    return f"{instant / 1_000_000:.10g}ms"
+
+
+def server(text: str) -> ServerSettings:
+    """Return the server written ``name:when`` or ``name:when:of``."""
+    name, when, *of = text.split(":")
+    return ServerSettings(
+        name=name,
+        address=IPv4Address("10.0.1.1"),
+        port=80,
+        when=When(when),
+        group=None if when == "always" else group_id("web"),
+        of=of[0] if of else None,
+    )
+
+
+def objection(words: Words, options: Options, term: Term) -> Objection | None:
+    """Return None for ``grant``, else the objection of that name."""
+    if words == ["grant"]:
+        return None
+    remaining_ms = int(options.get("remaining", "0ms").removesuffix("ms"))
+    return Objection(code=ObjectionCode[words[0].upper()], remaining_ms=remaining_ms, term=term)
+
+
+def said(body: Body) -> str:
+    """Return the kind of ``body`` and what matters of it."""
+    match body:
+        case Election(kind=kind, proposed_term=term):
+            return f"election {kind.name} for term {term}"
+        case Answer(objection=None):
+            return "answer GRANT"
+        case Answer(objection=Objection(code=code, remaining_ms=remaining_ms)):
+            return f"answer {code.name} ({remaining_ms} ms)"
+        case Resign(phase=phase, successor=successor):
+            return f"resign {phase.name} successor {NODES[NodeId(successor)]}"
+        case Goodbye(reason=reason):
+            return f"goodbye {reason.name}"
+        case _:
+            return type(body).__name__.lower()
