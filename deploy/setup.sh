@@ -65,18 +65,20 @@ find_python() {
 }
 
 make_environment() {
-  local directory=$1 spec=$2 python base
+  local directory=$1 extras=$2 python made wanted
   find_python >/dev/null || install_packages python3 python3-venv
   python=$(find_python) || fail "needs Python 3.11 or newer"
-  base=$({ cat "$root/pyproject.toml"; echo "$root"; "$python" --version; } | sha256sum)
-  if [ "$base" != "$(head -n 1 "$directory/made-from" 2>/dev/null)" ]; then
+  made=$directory/made
+  if ! "$directory/bin/python" -c '' 2>/dev/null; then
     "$python" -m venv --clear "$directory"
-    echo "$base" >"$directory/made-from"
+    mkdir "$made"
   fi
-  grep -qxF "$spec" "$directory/made-from" && return
+  wanted=$({ cat "$root/pyproject.toml"; echo "$root"; } | sha256sum | cut -c -16)
+  # What was made with more extras will do as well.
+  find "$made" -type f -printf "%f\n" | grep -qF -- "$wanted$extras" && return
   echo "installing Python packages into $directory"
-  "$directory/bin/pip" install --quiet --disable-pip-version-check --editable "$root$spec" ||
-    fail "pip could not install haagent$spec and what it needs"
-  echo "$spec" >>"$directory/made-from"
+  "$directory/bin/pip" install --quiet --disable-pip-version-check --editable "$root$extras" ||
+    fail "pip could not install haagent$extras and what it needs"
+  touch "$made/$wanted$extras"
   chown -R --reference="$root" "$directory"
 }

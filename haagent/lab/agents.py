@@ -74,6 +74,11 @@ class Agent:
         arguments = ("release", "-c", str(self.configuration_file))
         return self.host.run(sys.executable, "-m", "haagent", *arguments)
 
+    def watch(self) -> Process:
+        """Start ``haagent status --watch --json``: a line in its log for each change."""
+        arguments = ("status", "--watch", "--json", "--socket", str(self.control_socket))
+        return self.host.start_module("watch", "haagent", *arguments)
+
     def status(self) -> dict[str, Any] | None:
         """Return what ``haagent status --json`` says; None while the agent is not reachable.
 

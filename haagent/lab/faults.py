@@ -19,6 +19,7 @@ from pyroute2 import IPRoute
 
 from haagent.lab.errors import LabError
 from haagent.lab.host import Host
+from haagent.lab.interrupts import undisturbed
 
 HEARTBEAT_PORT = 6940
 """UDP destination port of haagent's heartbeats."""
@@ -117,7 +118,7 @@ class Faults:
 
     def _set_ports(self, ports: tuple[str, ...], state: str) -> None:
         if ports:
-            with IPRoute(netns=self._switch) as ip:
+            with undisturbed(), IPRoute(netns=self._switch) as ip:
                 for port in ports:
                     ip.link("set", index=ip.link_lookup(ifname=port)[0], state=state)
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, netns
 
+from haagent.lab.interrupts import undisturbed
 from haagent.lab.namespaces import end_namespace, run, write_sysctls
 from haagent.lab.process import Process
 
@@ -159,10 +160,11 @@ class Host:
         The caller starts the processes again.  Returns the instant just before.
         """
         moment = time.monotonic_ns()
-        self.end_processes()
-        self._unplug()
-        end_namespace(self.namespace)
-        self.boot()
+        with undisturbed():
+            self.end_processes()
+            self._unplug()
+            end_namespace(self.namespace)
+            self.boot()
         return moment
 
     def boot(self) -> None:
