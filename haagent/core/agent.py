@@ -133,9 +133,11 @@ class Agent:
         if lateness < self._timing.interval // 4:
             return []
         self._membership.forgive(now.mono, min(lateness, self._timing.interval))
-        if lateness < self._timing.takeover:
+        silent = [group.silent_for(now) for group in self._groups.values()]
+        stall = max(lateness, *silent)
+        if stall < self._timing.takeover:
             return []
-        text = f"stalled for {lateness // 1_000_000} ms, longer than the peers wait"
+        text = f"stalled for {stall // 1_000_000} ms, longer than the peers wait"
         self._journal.record(now, "agent.stalled", text, severity=Severity.ERROR)
         actions: list[Action] = []
         for group in self._groups.values():

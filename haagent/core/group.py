@@ -17,7 +17,7 @@ from haagent.core.messages import Heartbeat, RoleReason, State
 from haagent.core.outbox import Outbox
 from haagent.core.ownership import Ownership
 from haagent.core.settings import AgentSettings, GroupSettings
-from haagent.core.units import Moment, MonoNs, between, later
+from haagent.core.units import DurationNs, Moment, MonoNs, between, later
 
 P = ParamSpec("P")
 
@@ -100,6 +100,12 @@ class Group:
         if not self.election.state.owns_addresses:
             return []
         return [*self.ownership.renew(now, self.election.term)]
+
+    def silent_for(self, now: Moment) -> DurationNs:
+        """Return how long the peers of this master have missed its heartbeats; 0 when none."""
+        if self._heartbeat_due is None or not self.election.state.owns_addresses:
+            return DurationNs(0)
+        return DurationNs(now.mono - self._heartbeat_due + self.election.interval)
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
