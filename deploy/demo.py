@@ -92,6 +92,11 @@ class Demo:
         self._console.print(self._screen(), self._summary())
         return all(result.as_expected for result in self._results)
 
+    def restore(self) -> None:
+        """Have both agents running again, for whoever looks around."""
+        self._agents["lb1"].start()
+        self._lab.wait_until(lambda: self._answers_come_from("lb1"), 10, "lb1 is master again")
+
     # The steps.
 
     def _start(self) -> None:
@@ -311,13 +316,19 @@ def _arguments() -> argparse.Namespace:
 
 def _show(console: Console, kept: Callable[[bool], None] | None) -> bool:
     """Run the demo; with ``kept`` call it with the result, and stay until a signal ends us."""
+    lab = Lab(PREFIX)
     if PREFIX in leftovers():
         remove_leftovers(PREFIX)
-    with Lab(PREFIX) as lab:
+    elif lab.directory.exists():
+        text = "a demo is running; one that was kept is ended by ./deploy/demo --end"
+        raise LabError(text)
+    with lab:
         (lab.directory / PID_FILE).write_text(str(os.getpid()))
-        good = Demo(console, lab).run()
+        demo = Demo(console, lab)
+        good = demo.run()
         if kept is not None:
-            console.print(_how_to_look_around(lab))
+            demo.restore()
+            console.print(Text(_how_to_look_around(lab)), soft_wrap=True)
             kept(good)
             signal.sigwait({signal.SIGTERM, signal.SIGINT})
     return good
@@ -325,11 +336,12 @@ def _show(console: Console, kept: Callable[[bool], None] | None) -> bool:
 
 def _how_to_look_around(lab: Lab) -> str:
     haagent = Path(sys.executable).with_name("haagent")
+    request = rf"exec 3<>/dev/tcp/{VIP_IPV4}/80; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3"
     return f"""
 the cluster is left up.  Look around, as root:
   {haagent} status --watch --socket {lab.directory}/lb1/control.sock
   ip netns exec {PREFIX}-lb2 ip address show eth0
-  ip netns exec {PREFIX}-client curl -s http://{VIP_IPV4}/
+  ip netns exec {PREFIX}-client bash -c "{request}"
   ls {lab.directory}/lb1        (configuration, logs, sockets)
 end it with:
   ./deploy/demo --end"""
