@@ -88,7 +88,7 @@ class Ownership:
     def done(self, now: Moment, action: ClaimAddress | ReleaseAddress) -> list[AddressAction]:
         """Take in that the kernel did what was asked."""
         item = self._addresses[action.address.ip]
-        self._journal.clear(now, "address.failed", str(item.address))
+        self._journal.clear(now, _trouble(action), str(item.address))
         if isinstance(action, ReleaseAddress) or not self._wanted:
             item.held = False
             return []
@@ -116,10 +116,11 @@ class Ownership:
         verb = "claimed" if self._wanted else "released"
         self._journal.alarm(
             now,
-            "address.failed",
+            _trouble(action),
             str(item.address),
             f"{item.address} cannot be {verb} on {action.interface}: {failure.text}",
             severity=Severity.ERROR,
+            lasts=CALM,
         )
 
     def removed(self, now: Moment, address: IPAddress) -> None:
@@ -239,3 +240,11 @@ class Ownership:
         pause = min(RETRY_FIRST << min(item.attempts, 16), RETRY_LONGEST)
         item.attempts += 1
         item.retry_due = later(now.mono, DurationNs(pause))
+
+
+def _trouble(action: ClaimAddress | ReleaseAddress) -> str:
+    """Return the kind of alarm that stands while ``action`` fails.
+
+    That an address could be released says nothing of whether it can be claimed next time.
+    """
+    return "address.unclaimed" if isinstance(action, ClaimAddress) else "address.unreleased"
