@@ -103,9 +103,11 @@ def disagreements(hosts: Sequence[Machine], neighbours: dict[IPAddress, int]) ->
                 found.append(f"{address} is on {holders}, master is {master.label}")
             if neighbours.get(address.ip) != master.index:
                 found.append(f"clients do not find {address} on {master.label}")
-        for host in hosts:
-            if (follows := _role(host, group.id).role.master) != master.settings.node:
-                found.append(f"{host.label} follows {follows}, master is {master.label}")
+        found += [
+            f"{host.label} follows {follows}, master is {master.label}"
+            for host in hosts
+            if (follows := _role(host, group.id).role.master) != master.settings.node
+        ]
     return found
 
 

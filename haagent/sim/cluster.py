@@ -23,12 +23,23 @@ class Cluster:
     """See the module docstring."""
 
     def __init__(
-        self, settings: Sequence[AgentSettings], seed: int, *, codec: bool = False
+        self,
+        settings: Sequence[AgentSettings],
+        seed: int,
+        *,
+        codec: bool = False,
+        kernel_stamps: bool = False,
+        reorders: bool = False,
     ) -> None:
-        """Make hosts that are not started; with ``codec`` every datagram goes through bytes."""
-        self.random = Random(seed)
+        """Make hosts that are not started.
+
+        With ``codec`` every datagram goes through bytes.  With ``kernel_stamps`` it bears
+        the time at which it reached the socket, else that at which the agent read it.
+        With ``reorders`` datagrams overtake each other by some microseconds.
+        """
+        self.random = Random(seed)  # noqa: S311  # repeatable, not secret
         self.schedule = Schedule()
-        self.network = Network(self.schedule, self.random, len(settings))
+        self.network = Network(self.schedule, self.random, len(settings), reorders=reorders)
         self.safety = Safety()
         self.trace: list[str] = []
         self.hosts = [
@@ -42,6 +53,7 @@ class Cluster:
                 note=self.note,
                 random=self.random,
                 codec=codec,
+                kernel_stamps=kernel_stamps,
             )
             for index, each in enumerate(settings)
         ]

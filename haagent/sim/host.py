@@ -10,6 +10,7 @@ what the agent does (``haagent.sim.checks``).
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import IPv4Address
 from random import Random
@@ -67,6 +68,7 @@ class Host:
         note: Callable[[str, str], None],
         random: Random,
         codec: bool,
+        kernel_stamps: bool,
     ) -> None:
         self.index = index
         self.label = label
@@ -76,6 +78,7 @@ class Host:
         self._network = network
         self._safety = safety
         self._tell = note
+        self._kernel_stamps = kernel_stamps
         self._random = random
         self._keyring = (
             Keyring(bytes(32), settings.cluster, [group.name for group in settings.groups])
@@ -114,9 +117,8 @@ class Host:
         self._note(f"starts, boot {self._boots}")
         self._safety.started(self.label)
         self._busy_until, self.paused = self._schedule.now, False
-        self.agent = Agent(
-            self.settings, boot, dict(self.terms), Random(self._random.getrandbits(64))
-        )
+        chance = Random(self._random.getrandbits(64))  # noqa: S311  # repeatable, not secret
+        self.agent = Agent(self.settings, boot, dict(self.terms), chance)
         for port in self._ports.values():
             self._post(LinkChanged(port.interface, port.up))
 
@@ -217,11 +219,13 @@ class Host:
 
     def _step(self, agent: Agent, event: Event) -> None:
         now = self._mono
+        if isinstance(event, DatagramReceived) and not self._kernel_stamps:
+            event = replace(event, received_at=now)
         wall = WallNs(EPOCH + self._schedule.now + self.wall_error)
         self._actions.extend(agent.step(Moment(now, wall), event))
         self._busy_until = later(self._schedule.now, self.slowness)
         due = agent.deadline()
-        assert not isinstance(event, Tick) or due is None or due > now, f"spins on {self.label}"
+        assert due is None or due > now, f"{self.label} would spin"
 
     @property
     def _mono(self) -> MonoNs:

@@ -1,7 +1,7 @@
 """The wires: switched segments with delay, loss, duplication, reordering and cuts.
 
 Each ordered pair of hosts has a :class:`Wire` of its own, so one direction can fail alone.
-Datagrams overtake each other whenever the jitter says so.
+A wire keeps its datagrams in order unless it is told to let them overtake each other.
 
 What this module does not do: read what it carries, or know who is alive; a host whose
 process is dead still has a kernel that receives.
@@ -13,11 +13,15 @@ from random import Random
 
 from haagent.core.messages import Datagram
 from haagent.core.settings import IPAddress
-from haagent.core.units import DurationNs
+from haagent.core.units import DurationNs, MonoNs
 from haagent.sim.schedule import Schedule
 
 DELAY = DurationNs(200_000)
 """One way through a switch: 0.2 ms, as between two virtual machines on one host."""
+
+JITTER = DurationNs(50_000)
+
+START = MonoNs(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +41,23 @@ Payload = Datagram | bytes | Claimed
 class Wire:
     """What happens to datagrams from one host to another; fresh, it is a good one."""
 
-    jitter: DurationNs = DurationNs(50_000)
+    jitter: DurationNs = JITTER
     """Mean of the exponential delay on top of :data:`DELAY`."""
     loss: float = 0.0
     duplication: float = 0.0
     cut: bool = False
+    reorders: bool = False
+    _latest: MonoNs = START
 
-    def arrivals(self, random: Random) -> Iterator[DurationNs]:
-        """Yield after what delay each copy of one datagram arrives."""
+    def arrivals(self, now: MonoNs, random: Random) -> Iterator[MonoNs]:
+        """Yield when each copy of a datagram arrives that is sent ``now``."""
         if self.cut or (self.loss and random.random() < self.loss):
             return
         copies = 2 if self.duplication and random.random() < self.duplication else 1
         for _ in range(copies):
-            yield DurationNs(DELAY + int(random.expovariate(1.0) * self.jitter))
+            arrival = MonoNs(now + DELAY + int(random.expovariate(1.0) * self.jitter))
+            self._latest = max(self._latest, arrival)
+            yield arrival if self.reorders else self._latest
 
 
 @dataclass(slots=True)
@@ -67,10 +75,11 @@ class Port:
 class Network:
     """All segments; interfaces of the same name are on the same one."""
 
-    def __init__(self, schedule: Schedule, random: Random, hosts: int) -> None:
+    def __init__(self, schedule: Schedule, random: Random, hosts: int, *, reorders: bool) -> None:
         self._schedule = schedule
         self._random = random
         self._hosts = range(hosts)
+        self._reorders = reorders
         self._ports: list[Port] = []
         self._wires: dict[tuple[int, int], Wire] = {}
         self.neighbours: dict[IPAddress, int] = {}
@@ -92,7 +101,7 @@ class Network:
     def heal(self) -> None:
         """Make every wire a good one again."""
         pairs = ((s, t) for s in self._hosts for t in self._hosts if s != t)
-        self._wires = {pair: Wire() for pair in pairs}
+        self._wires = {pair: Wire(reorders=self._reorders) for pair in pairs}
 
     def split(self, side: set[int]) -> None:
         """Cut all wires between the hosts in ``side`` and the others, both ways."""
@@ -116,8 +125,9 @@ class Network:
         self.send(sender, claimed, None)
 
     def _carry(self, sender: Port, port: Port, payload: Payload) -> None:
-        for delay in self._wires[sender.host, port.host].arrivals(self._random):
-            self._schedule.after(delay, lambda: self._arrive(sender, port, payload))
+        wire = self._wires[sender.host, port.host]
+        for arrival in wire.arrivals(self._schedule.now, self._random):
+            self._schedule.at(arrival, lambda: self._arrive(sender, port, payload))
 
     def _arrive(self, sender: Port, port: Port, payload: Payload) -> None:
         if port.up:

@@ -6,9 +6,8 @@ faults hide each other.
 What this module does not do: print or fail.  A :class:`Result` says what was wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from ipaddress import IPv4Interface, IPv6Interface
 from random import Random
 
@@ -24,7 +23,7 @@ from haagent.core.settings import (
 from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
 from haagent.sim.checks import outranked, settling_time
 from haagent.sim.cluster import Cluster
-from haagent.sim.host import Host
+from haagent.sim.faults import DUPLICATING, PENALISED, Fault, repair, strike
 
 FIRST_FAULT, HEALED, PATIENCE = seconds(4), seconds(24), seconds(3)
 """Faults begin after the first election; by HEALED all are over; a preemption is given
@@ -33,30 +32,6 @@ PATIENCE beyond its delay."""
 CHANGES_A_FAULT = 4
 """A fault can cost the master when it begins and when it ends, and each time the better
 agent preempts later."""
-
-
-class Fault(Enum):
-    """Kinds of faults; each seed has some of them."""
-
-    LOSS = auto()
-    DUPLICATION = auto()
-    JITTER = auto()
-    ONE_WAY = auto()
-    PARTITION = auto()
-    KILL = auto()
-    POWER = auto()
-    FORGET = auto()
-    PAUSE = auto()
-    SLOW = auto()
-    CLOCK = auto()
-    LINK = auto()
-    STOP = auto()
-    REFUSE = auto()
-    DISK = auto()
-
-
-_LINE = {Fault.LOSS, Fault.JITTER, Fault.ONE_WAY, Fault.PARTITION, Fault.LINK}
-"""Faults that can keep two agents from hearing each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +57,7 @@ class Result:
 
 def simulate(seed: int) -> Result:
     """Run one seed: an election, 20 s of faults, healing, one master, and the better one."""
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311  # repeatable, not secret
     settings = agents(
         count=random.choice([2, 3, 3, 4, 5]),
         preempt=random.choice(list(Preempt)),
@@ -91,14 +66,20 @@ def simulate(seed: int) -> Result:
         interval=milliseconds(random.choice([50, 200, 200, 200, 500])),
         ties=random.random() < 0.2,
     )
-    cluster = Cluster(settings, seed, codec=random.random() < 0.1)
+    cluster = Cluster(
+        settings,
+        seed,
+        codec=random.random() < 0.1,
+        kernel_stamps=random.random() < 0.5,
+        reorders=random.random() < 0.5,
+    )
     faults = _plan(cluster, random)
     cluster.start()
     cluster.schedule.run(MonoNs(FIRST_FAULT))
     violations = cluster.disagreements()
     cluster.schedule.run(MonoNs(HEALED))
     _heal(cluster)
-    penalty = CLAIM_PENALTY if Fault.REFUSE in faults else DurationNs(0)
+    penalty = CLAIM_PENALTY if PENALISED & set(faults) else DurationNs(0)
     cluster.run(settling_time(settings[0], len(settings), penalty=penalty))
     violations += cluster.disagreements()
     violations += cluster.watch(DurationNs(settings[0].groups[0].preempt_after + PATIENCE))
@@ -163,104 +144,15 @@ def _plan(cluster: Cluster, random: Random) -> list[Fault]:
     for fault in faults:
         begin = random.randrange(FIRST_FAULT, HEALED)
         length = DurationNs(int(seconds(1) * 10 ** random.uniform(-1.3, 0.9)))
-        strike = _strike(fault, cluster, random, length)
-        cluster.schedule.at(MonoNs(begin), strike)
+        cluster.schedule.at(MonoNs(begin), strike(fault, cluster, random, length))
     return faults
-
-
-def _strike(
-    fault: Fault, cluster: Cluster, random: Random, length: DurationNs
-) -> Callable[[], None]:
-    host = random.choice(cluster.hosts)
-    if fault in _LINE or fault is Fault.DUPLICATION:
-        return _line_fault(fault, cluster, random, length, host)
-    return _host_fault(fault, cluster, random, length, host)
-
-
-def _line_fault(
-    fault: Fault, cluster: Cluster, random: Random, length: DurationNs, host: Host
-) -> Callable[[], None]:
-    network, indexes = cluster.network, range(len(cluster.hosts))
-    share = random.choice([0.05, 0.2, 0.5])
-    target = random.choice([index for index in indexes if index != host.index])
-    side = {index for index in indexes if random.random() < 0.5}
-
-    def begin() -> None:
-        cluster.note("net", f"{fault.name.lower()} begins")
-        match fault:
-            case Fault.LOSS:
-                for wire in network.wires():
-                    wire.loss = share
-            case Fault.DUPLICATION:
-                for wire in network.wires():
-                    wire.duplication = share
-            case Fault.JITTER:
-                for wire in network.wires():
-                    wire.jitter = milliseconds(20)
-            case Fault.ONE_WAY:
-                network.wire(host.index, target).cut = True
-            case Fault.PARTITION:
-                network.split(side)
-            case _:
-                host.set_link("eth0", up=False)
-        cluster.schedule.after(length, end)
-
-    def end() -> None:
-        cluster.note("net", f"{fault.name.lower()} ends")
-        network.heal()
-        host.set_link("eth0", up=True)
-
-    return begin
-
-
-def _host_fault(
-    fault: Fault, cluster: Cluster, random: Random, length: DurationNs, host: Host
-) -> Callable[[], None]:
-    wall_step = DurationNs(random.randrange(-seconds(3600), seconds(3600)))
-    step_time = DurationNs(random.randrange(milliseconds(30)))
-
-    def begin() -> None:
-        match fault:
-            case Fault.KILL:
-                host.kill()
-            case Fault.POWER | Fault.FORGET:
-                host.power_off(forget=fault is Fault.FORGET)
-            case Fault.PAUSE:
-                host.pause()
-            case Fault.STOP:
-                host.stop()
-            case Fault.CLOCK:
-                host.wall_error = wall_step
-            case Fault.SLOW:
-                host.slowness = step_time
-            case Fault.REFUSE:
-                host.refuses_claims = True
-            case _:
-                host.disk_full = True
-        cluster.note(host.label, f"suffers {fault.name.lower()}")
-        cluster.schedule.after(length, end)
-
-    def end() -> None:
-        _repair(host)
-
-    return begin
 
 
 def _heal(cluster: Cluster) -> None:
     cluster.note("all", "is healed")
     cluster.network.heal()
     for host in cluster.hosts:
-        _repair(host)
-        host.set_link("eth0", up=True)
-
-
-def _repair(host: Host) -> None:
-    host.slowness = DurationNs(0)
-    host.refuses_claims = host.disk_full = False
-    if host.stopping:
-        host.kill()
-    host.resume()
-    host.start()
+        repair(host)
 
 
 def _count(cluster: Cluster, faults: Sequence[Fault]) -> list[str]:
@@ -269,6 +161,6 @@ def _count(cluster: Cluster, faults: Sequence[Fault]) -> list[str]:
     most = len(cluster.hosts[0].settings.groups) * (1 + CHANGES_A_FAULT * len(faults))
     if cluster.safety.changes > most:
         found.append(f"{cluster.safety.changes} changes of master, {len(faults)} faults")
-    if not _LINE & set(faults):
+    if not DUPLICATING & set(faults):
         found += cluster.safety.duplicates
     return found

@@ -1,0 +1,271 @@
+"""Single faults at exact times, and what must follow from each."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from haagent.core.messages import RoleReason, State
+from haagent.core.settings import AgentSettings, Preempt
+from haagent.core.units import DurationNs, milliseconds, seconds
+from haagent.sim.cluster import Cluster
+from haagent.sim.host import Host
+from haagent.sim.swarm import agents
+
+
+def settled(
+    count: int = 3, *, preempt: Preempt = Preempt.NEVER, groups: int = 1, seed: int = 1
+) -> Cluster:
+    """A cluster four seconds after its start: h1 is master of the first group."""
+    return started(agents(count=count, preempt=preempt, groups=groups), seed=seed)
+
+
+def started(settings: Sequence[AgentSettings], *, seed: int = 1) -> Cluster:
+    cluster = Cluster(settings, seed)
+    cluster.start()
+    cluster.run(seconds(4))
+    return cluster
+
+
+def takes(cluster: Cluster, *, no_longer_than: DurationNs, new: str) -> None:
+    """Wait until ``new`` alone has the addresses."""
+    end = cluster.schedule.now + no_longer_than
+    while cluster.holders() != [new] and cluster.schedule.now < end:
+        cluster.run(milliseconds(1))
+    assert cluster.holders() == [new], trace(cluster)
+
+
+def role(host: Host) -> tuple[State, RoleReason]:
+    assert host.agent is not None
+    status = host.agent.status().groups[0].role
+    return status.state, status.reason
+
+
+def trace(cluster: Cluster) -> str:
+    return "\n".join(cluster.trace[-40:])
+
+
+def safe(cluster: Cluster) -> None:
+    assert cluster.safety.violations == [], trace(cluster)
+    assert cluster.disagreements() == [], trace(cluster)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_best_agent_becomes_master_when_all_start_together(count: int) -> None:
+    cluster = settled(count)
+
+    assert cluster.holders() == ["h1"]
+    assert cluster.safety.changes == 1
+    safe(cluster)
+
+
+def test_nothing_changes_for_an_hour_without_a_fault() -> None:
+    cluster = settled(2)
+    cluster.run(seconds(3600))
+
+    assert cluster.safety.changes == 1
+    safe(cluster)
+
+
+def test_two_groups_of_opposite_priorities_have_masters_on_different_hosts() -> None:
+    cluster = settled(2, groups=2)
+
+    assert [cluster.holders(0), cluster.holders(1)] == [["h1"], ["h2"]]
+    safe(cluster)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_second_best_takes_over_when_the_master_dies_silently(seed: int) -> None:
+    cluster = settled(seed=seed)
+    cluster.hosts[0].power_off()
+
+    takes(cluster, no_longer_than=milliseconds(700), new="h2")
+
+
+def test_a_clean_stop_hands_over_within_some_milliseconds() -> None:
+    cluster = settled()
+    cluster.hosts[0].stop()
+
+    takes(cluster, no_longer_than=milliseconds(5), new="h2")
+    cluster.run(milliseconds(100))
+    assert cluster.hosts[0].agent is None, "it has finished"
+    assert role(cluster.hosts[1]) == (State.MASTER, RoleReason.HANDOVER)
+    assert not cluster.safety.violations
+
+
+def test_the_last_agent_releases_its_addresses_when_it_stops() -> None:
+    cluster = settled(2)
+    cluster.hosts[1].stop()
+    cluster.run(seconds(1))
+    cluster.hosts[0].stop()
+    cluster.run(milliseconds(100))
+
+    assert cluster.hosts[0].agent is None
+    assert cluster.holders() == []
+    assert not cluster.safety.violations
+
+
+def test_masters_of_two_partitions_settle_by_rank_and_the_winner_announces_itself() -> None:
+    cluster = settled(4)
+    cluster.network.split({0, 1})
+    cluster.run(seconds(5))
+    divided = cluster.holders()
+    cluster.network.heal()
+    cluster.run(milliseconds(1500))
+
+    assert divided == ["h1", "h3"]
+    assert cluster.holders() == ["h1"]
+    assert set(cluster.network.neighbours.values()) == {0}
+    safe(cluster)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_direction_lost_between_two_of_three_changes_no_master(seed: int) -> None:
+    cluster = settled(seed=seed)
+    cluster.network.wire(0, 1).cut = True
+    cluster.run(seconds(20))
+
+    assert cluster.holders() == ["h1"], trace(cluster)
+    assert cluster.safety.changes == 1, trace(cluster)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_tenth_of_all_datagrams_lost_changes_the_master_at_most_once(seed: int) -> None:
+    cluster = settled(2, seed=seed)
+    for wire in cluster.network.wires():
+        wire.loss = 0.1
+    cluster.run(seconds(60))
+
+    assert cluster.safety.changes <= 2, trace(cluster)
+
+
+def test_a_silent_master_is_asked_before_somebody_takes_its_place() -> None:
+    """Three heartbeats are lost, the wire is good again when their backup stands."""
+    cluster = settled(2)
+    cluster.run(milliseconds(50))
+    cluster.network.wire(0, 1).cut = True
+    cluster.run(milliseconds(580))
+    cluster.network.heal()
+    cluster.run(seconds(2))
+
+    assert any("lb1 has been silent" in line for line in cluster.trace)
+    assert cluster.safety.changes == 1, trace(cluster)
+    safe(cluster)
+
+
+def test_a_stalled_master_gives_everything_up_before_it_says_a_word() -> None:
+    cluster = settled()
+    cluster.hosts[0].pause()
+    cluster.run(seconds(2))
+    both = cluster.holders()
+    cluster.hosts[0].resume()
+    cluster.run(milliseconds(1))
+
+    assert both == ["h1", "h2"], "the kernel of a stopped process goes on"
+    assert cluster.holders() == ["h2"]
+    cluster.run(seconds(2))
+    safe(cluster)
+
+
+def test_a_stall_that_nobody_noticed_changes_nothing() -> None:
+    cluster = settled()
+    cluster.hosts[0].pause()
+    cluster.run(milliseconds(400))
+    cluster.hosts[0].resume()
+    cluster.run(seconds(2))
+
+    assert cluster.safety.changes == 1
+    safe(cluster)
+
+
+def test_a_second_agent_of_the_same_name_stays_out() -> None:
+    settings = agents(count=2)
+    cluster = Cluster([*settings, replace(settings[0])], seed=1)
+    cluster.hosts[0].start()
+    cluster.hosts[1].start()
+    cluster.run(seconds(4))
+    cluster.hosts[2].start()
+    cluster.run(seconds(10))
+
+    assert cluster.holders() == ["h1"], trace(cluster)
+    assert role(cluster.hosts[2]) == (State.FAULT, RoleReason.DUPLICATE_NODE), trace(cluster)
+    assert cluster.safety.changes == 1
+
+
+@pytest.mark.parametrize(
+    ("preempt", "after"),
+    [(Preempt.IMMEDIATELY, milliseconds(100)), (Preempt.AFTER, seconds(5))],
+)
+def test_a_better_agent_that_returns_is_handed_the_group(
+    preempt: Preempt, after: DurationNs
+) -> None:
+    cluster = settled(preempt=preempt)
+    cluster.hosts[0].power_off()
+    cluster.run(seconds(10))
+    cluster.hosts[0].start()
+    takes(cluster, no_longer_than=DurationNs(after + seconds(1)), new="h1")
+
+    assert cluster.safety.changes == 3
+    cluster.run(seconds(10))
+    assert cluster.safety.changes == 3
+    safe(cluster)
+
+
+def test_a_better_agent_that_returns_waits_when_it_shall_not_preempt() -> None:
+    cluster = settled(preempt=Preempt.NEVER)
+    cluster.hosts[0].power_off()
+    cluster.run(seconds(10))
+    cluster.hosts[0].start()
+    cluster.run(seconds(60))
+
+    assert cluster.holders() == ["h2"]
+    assert cluster.safety.changes == 2
+    safe(cluster)
+
+
+def test_a_master_whose_interface_goes_down_is_replaced() -> None:
+    cluster = started(agents(count=2, paths=2, preempt=Preempt.NEVER))
+    cluster.hosts[0].set_link("eth0", up=False)
+
+    takes(cluster, no_longer_than=milliseconds(10), new="h2")
+
+
+def test_nobody_takes_over_when_one_of_two_paths_fails() -> None:
+    cluster = started(agents(count=2, paths=2, preempt=Preempt.NEVER))
+    cluster.hosts[0].set_link("eth1", up=False)
+    cluster.run(seconds(10))
+
+    assert cluster.safety.changes == 1
+    safe(cluster)
+
+
+def test_a_master_that_cannot_claim_its_addresses_leaves_them_to_the_next() -> None:
+    settings = agents(count=2, preempt=Preempt.NEVER)
+    cluster = Cluster(settings, seed=1)
+    cluster.hosts[0].refuses_claims = True
+    cluster.start()
+    cluster.run(seconds(4))
+
+    assert cluster.holders() == ["h2"]
+    assert role(cluster.hosts[0]) == (State.FAULT, RoleReason.CLAIM_FAILED)
+    assert not cluster.safety.violations
+
+
+def test_a_full_disk_delays_no_takeover() -> None:
+    cluster = settled()
+    cluster.hosts[1].disk_full = True
+    cluster.hosts[0].power_off()
+
+    takes(cluster, no_longer_than=milliseconds(700), new="h2")
+
+
+def test_a_master_killed_and_restarted_at_once_comes_back_as_a_backup() -> None:
+    cluster = settled()
+    cluster.hosts[0].kill()
+    cluster.run(milliseconds(100))
+    cluster.hosts[0].start()
+    cluster.run(seconds(3))
+
+    assert cluster.holders() == ["h2"]
+    assert cluster.safety.changes == 2
+    safe(cluster)
