@@ -20,7 +20,8 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from fcntl import ioctl
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 from haagent.core.events import Event, ForeignAddressSeen
 from haagent.core.settings import IPAddress
@@ -68,7 +69,7 @@ class LinkFrames:
             opened = self._socket(interface)
             # A link that was down leaves an error that the first send would return.
             opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            for frame in _announcement(_mac(opened), address):
+            for frame in _announcement(interface, _mac(opened), address):
                 opened.send(frame)
         except OSError as error:
             raise _explained(error, f"cannot announce {address} on {interface}") from error
@@ -133,14 +134,25 @@ class LinkFrames:
                 self._post(ForeignAddressSeen(interface, address, mac.hex(":")))
 
 
-def _announcement(mac: bytes, address: IPAddress) -> tuple[bytes, ...]:
+def _announcement(interface: str, mac: bytes, address: IPAddress) -> tuple[bytes, ...]:
     if isinstance(address, IPv4Address):
         return (
             arp.gratuitous_request(mac, address),
             arp.gratuitous_reply(mac, address),
             arp.probe(mac, address),
         )
-    return ndp.unsolicited_na(mac, address), ndp.neighbor_probe(mac, address)
+    questions = (ndp.neighbor_probe(mac, own, address) for own in _link_local(interface))
+    return ndp.unsolicited_na(mac, address), *questions
+
+
+def _link_local(interface: str) -> list[IPv6Address]:
+    """Return what the interface calls itself: one address, as a rule (RFC 4291 2.1)."""
+    with suppress(FileNotFoundError):  # no IPv6 in this kernel
+        lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+        # Address, index, prefix length, scope, flags, name.
+        rows = (line.split() for line in lines)
+        return [IPv6Address(int(row[0], 16)) for row in rows if row[3::2] == ["20", interface]]
+    return []
 
 
 def _mac(opened: socket.socket) -> bytes:

@@ -25,11 +25,10 @@ _HOP_LIMIT = 255
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 _SOLICITED = 1 << 30
 _OVERRIDE = 1 << 29
-_TARGET_LINK_LAYER_ADDRESS = 2
+_SOURCE_LINK_LAYER_ADDRESS, _TARGET_LINK_LAYER_ADDRESS = 1, 2
 
 _ALL_NODES = IPv6Address("ff02::1")
 _SOLICITED_NODE = IPv6Address("ff02::1:ff00:0")
-_UNSPECIFIED = IPv6Address("::")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +52,19 @@ def unsolicited_na(mac: bytes, address: IPv6Address) -> bytes:
     return _frame(mac, source=address, destination=_ALL_NODES, message=message)
 
 
-def neighbor_probe(mac: bytes, address: IPv6Address) -> bytes:
-    """Return the question who has ``address``, which changes no neighbour's cache.
+def neighbor_probe(mac: bytes, source: IPv6Address, address: IPv6Address) -> bytes:
+    """Return the question of ``source``, a host at ``mac``, who has ``address``.
 
-    Shape: 78 bytes, from :: to the solicited-node group of ``address``, without options.
-    Source: RFC 4861 4.3 (layout), RFC 4862 5.4.2 (source and destination), RFC 4291 2.7.1.
+    Only ``source`` is answered.  A question from ::, as in duplicate address detection, is
+    answered to all nodes, and so would give the address back to whoever still has it.
+
+    Shape: 86 bytes, to the solicited-node group of ``address``.
+    Source: RFC 4861 4.3 (layout), 7.2.4 (who is answered), RFC 4291 2.7.1 (the group).
     """
     group = IPv6Address(int(_SOLICITED_NODE) | int(address) & 0xFF_FFFF)
-    message = _MESSAGE.pack(_SOLICITATION, 0, 0, 0, address.packed)
-    return _frame(mac, source=_UNSPECIFIED, destination=group, message=message)
+    option = bytes((_SOURCE_LINK_LAYER_ADDRESS, 1)) + mac
+    message = _MESSAGE.pack(_SOLICITATION, 0, 0, 0, address.packed) + option
+    return _frame(mac, source=source, destination=group, message=message)
 
 
 def parse(frame: bytes) -> NdpSighting | None:

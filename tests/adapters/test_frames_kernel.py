@@ -17,6 +17,7 @@ OLD_MAC = "02:00:00:00:00:0a"
 NEW_MAC = bytes.fromhex("02000000000b")
 VIP4 = IPv4Address("10.77.0.10")
 VIP6 = IPv6Address("fd77::10")
+NEW6 = IPv6Address("fe80::b")
 FAR4 = IPv4Address("10.77.0.2")
 FAR6 = IPv6Address("fd77::2")
 DEADLINE_S = 5.0
@@ -106,15 +107,26 @@ def test_the_owner_of_an_ipv4_address_answers_a_probe_and_learns_nothing(pair: P
     assert NEW_MAC.hex(":") not in pair.run_far("ip", "neigh", "show")
 
 
-def test_the_owner_of_an_ipv6_address_answers_a_probe_and_learns_nothing(pair: Pair) -> None:
+def test_the_owner_of_an_ipv6_address_answers_who_asked_and_learns_nothing_of_the_address(
+    pair: Pair,
+) -> None:
+    """An answer to all nodes would lead them back to the owner that we take over from."""
     await_ipv6(pair)
     know_old_mac(pair, VIP6)
+    answers: list[bytes] = []
+
+    def parse(frame: bytes) -> ndp.NdpSighting | None:
+        sighting = ndp.parse(frame)
+        if sighting:
+            answers.append(frame)
+        return sighting
+
     with closing(packet_socket()) as raw:
-        raw.send(ndp.neighbor_probe(NEW_MAC, VIP6))
-        raw.send(ndp.neighbor_probe(NEW_MAC, FAR6))
-        sighting = await_sighting(raw, ndp.parse)
+        raw.send(ndp.neighbor_probe(NEW_MAC, NEW6, VIP6))
+        raw.send(ndp.neighbor_probe(NEW_MAC, NEW6, FAR6))
+        sighting = await_sighting(raw, parse)
 
     mac = mac_of_far(pair)
     assert sighting == ndp.NdpSighting(address=FAR6, mac=mac, frame_source=mac)
+    assert [frame[:6] for frame in answers] == [NEW_MAC]
     assert OLD_MAC in neighbour_of_far(pair, VIP6)
-    assert NEW_MAC.hex(":") not in pair.run_far("ip", "neigh", "show")

@@ -22,6 +22,7 @@ VIP4 = IPv4Address("10.77.0.100")
 VIP6 = IPv6Address("fd77::100")
 BOTH = pytest.mark.parametrize("vip", [VIP4, VIP6], ids=["ipv4", "ipv6"])
 STRANGER = bytes.fromhex("020000000099")
+STRANGER6 = IPv6Address("fe80::99")
 ANOTHER = bytes.fromhex("020000000098")
 OUR_OTHER = bytes.fromhex("020000000097")
 PATIENCE_S = 5.0
@@ -198,7 +199,7 @@ async def test_frames_about_other_addresses_do_not_even_reach_the_agent(
             arp.gratuitous_request(STRANGER, IPv4Address("10.77.0.2")),
             arp.probe(STRANGER, VIP4),
             ndp.unsolicited_na(STRANGER, IPv6Address("fd77::2")),
-            ndp.neighbor_probe(STRANGER, VIP6),
+            ndp.neighbor_probe(STRANGER, STRANGER6, VIP6),
         )
         pair.run_far("ip", "addr", "add", "10.77.0.3/24", "dev", "eth0")
         send_from_far(pair, claim_by(STRANGER, vip))
@@ -216,7 +217,9 @@ async def test_the_answers_of_our_own_kernel_do_not_reach_the_agent(
     pair.run_near("ip", "addr", "add", str(vip), "dev", "eth0", *(["nodad"] * (vip.version == 6)))
     async with listening(VIP4, VIP6) as listener:
         listener.passed_the_filter()
-        send_from_far(pair, arp.probe(STRANGER, VIP4), ndp.neighbor_probe(STRANGER, VIP6))
+        send_from_far(
+            pair, arp.probe(STRANGER, VIP4), ndp.neighbor_probe(STRANGER, STRANGER6, VIP6)
+        )
         send_from_far(pair, claim_by(STRANGER, vip))
 
         assert listener.passed_the_filter() == 1

@@ -19,6 +19,7 @@ from haagent.wire.ndp import NdpSighting, neighbor_probe, parse, unsolicited_na
 
 MAC = bytes.fromhex("02a0b0c0d0e0")
 VIP = IPv6Address("2001:db8::ab:cdef:1234")
+OWN = IPv6Address("fe80::a0:b0ff:fec0:d0e0")
 OTHER = "02:00:00:00:00:01"
 
 
@@ -55,14 +56,15 @@ def test_an_announcement_overrides_what_all_nodes_have_in_their_caches() -> None
     assert recomputed(frame) == frame
 
 
-def test_a_probe_asks_the_solicited_node_group_without_claiming() -> None:
-    frame = neighbor_probe(MAC, VIP)
+def test_a_probe_asks_the_solicited_node_group_to_answer_its_source_alone() -> None:
+    frame = neighbor_probe(MAC, OWN, VIP)
     packet = Ether(frame)
     ip, message = packet[IPv6], packet[ICMPv6ND_NS]
 
     assert (packet.src, packet.dst) == (MAC.hex(":"), "33:33:ff:ef:12:34")
-    assert (ip.src, ip.dst, ip.hlim, ip.nh) == ("::", "ff02::1:ffef:1234", 255, 58)
-    assert (message.code, message.tgt, bytes(message.payload)) == (0, str(VIP), b"")
+    assert (ip.src, ip.dst, ip.hlim, ip.nh) == (str(OWN), "ff02::1:ffef:1234", 255, 58)
+    assert (message.code, message.tgt) == (0, str(VIP))
+    assert packet[ICMPv6NDOptSrcLLAddr].lladdr == MAC.hex(":")
     assert recomputed(frame) == frame
 
 
@@ -91,7 +93,7 @@ def test_a_solicited_advertisement_to_one_host_shows_who_has_an_address() -> Non
 
 
 def test_a_probe_shows_nobody() -> None:
-    assert parse(neighbor_probe(MAC, VIP)) is None
+    assert parse(neighbor_probe(MAC, OWN, VIP)) is None
 
 
 @pytest.mark.parametrize(
