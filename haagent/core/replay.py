@@ -20,8 +20,8 @@ class ReplayWindow:
             self._seen = (self._seen << min(ahead, WINDOW) | 1) & ((1 << WINDOW) - 1)
             self._newest = sequence
             return True
-        bit = 1 << -ahead
-        if -ahead >= WINDOW or self._seen & bit:
+        if -ahead >= WINDOW:
             return False
-        self._seen |= bit
-        return True
+        fresh = not self._seen >> -ahead & 1
+        self._seen |= 1 << -ahead
+        return fresh
