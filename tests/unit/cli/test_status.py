@@ -88,7 +88,8 @@ LB2 = PeerStatus(
     roles=(THEIRS,),
 )
 APP1 = Server(name="app1", address=IPv4Address("10.0.0.21"), port=8080, weight=100, check=True)
-APP2 = replace(APP1, name="app2", address=IPv6Address("2001:db8::22"))
+# Rich takes "[fd00::22]" for markup, and it would vanish, where markup is on.
+APP2 = replace(APP1, name="app2", address=IPv6Address("fd00::22"))
 HEALTHY = Status(
     node="lb1",
     node_id=node_id("lb1"),

@@ -11,8 +11,8 @@ from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, seconds
 NOW = Moment(MonoNs(seconds(100)), WallNs(0))
 STATUS = Status(
     node="lb1",
-    node_id=NodeId(2**64 - 1),
-    boot=BootId(1),
+    node_id=NodeId(0xFF),
+    boot=BootId(2**64 - 1),
     cluster="shop",
     groups=(),
     peers=(),
@@ -37,7 +37,7 @@ def alarm_since(since: MonoNs) -> Alarm:
 def test_ids_use_all_their_bits_and_every_digit() -> None:
     reply = status_reply(STATUS, NOW, FACTS)
 
-    assert (reply.node_id, reply.boot_id) == ("f" * 16, "0" * 15 + "1")
+    assert (reply.node_id, reply.boot_id) == ("0" * 14 + "ff", "f" * 16)
 
 
 def test_instants_become_ages_in_milliseconds() -> None:
