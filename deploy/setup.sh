@@ -41,12 +41,18 @@ install_packages() {
     fi
     apt_get update && apt_get install --no-install-recommends "${missing[@]}"
   ) || fail "apt-get could not install ${missing[*]}"
-  # Nor is a service that came along to start at the next boot.
   for name in "${missing[@]}"; do
-    if [ -e "/lib/systemd/system/$name.service" ] && command -v systemctl >/dev/null; then
-      systemctl disable --quiet "$name.service" 2>/dev/null || true
-    fi
+    if [ -e "/lib/systemd/system/$name.service" ]; then keep_disabled "$name"; fi
   done
+}
+
+# Nor is a service that came along to start at the next boot.
+keep_disabled() {
+  if command -v systemctl >/dev/null; then
+    systemctl disable --quiet "$1.service" 2>/dev/null || true
+  else
+    deb-systemd-helper disable "$1.service" && update-rc.d "$1" disable || true
+  fi
 }
 
 apt_get() {
