@@ -51,7 +51,8 @@ keep_disabled() {
   if command -v systemctl >/dev/null; then
     systemctl disable --quiet "$1.service" 2>/dev/null || true
   else
-    deb-systemd-helper disable "$1.service" && update-rc.d "$1" disable || true
+    DPKG_MAINTSCRIPT_PACKAGE=$1 deb-systemd-helper disable "$1.service" || true
+    update-rc.d "$1" disable || true
   fi
 }
 
