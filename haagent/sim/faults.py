@@ -5,6 +5,7 @@ What this module does not do: choose faults (``haagent.sim.swarm``).
 
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from random import Random
 
 from haagent.core.units import DurationNs, milliseconds, seconds
@@ -31,6 +32,7 @@ class Fault(Enum):
     STOP = auto()
     REFUSE = auto()
     DISK = auto()
+    REPLAY = auto()
 
 
 LINE = {Fault.LOSS, Fault.JITTER, Fault.ONE_WAY, Fault.PARTITION, Fault.LINK}
@@ -39,12 +41,20 @@ LINE = {Fault.LOSS, Fault.JITTER, Fault.ONE_WAY, Fault.PARTITION, Fault.LINK}
 DUPLICATING = LINE | {Fault.FORGET, Fault.DISK, Fault.SLOW}
 """Faults under which a term can be used twice: unheard, forgotten, or answered too late."""
 
+HARMLESS = {Fault.CLOCK, Fault.DUPLICATION, Fault.DISK, Fault.REPLAY}
+"""Faults that must change no master."""
+
 PENALISED = {Fault.REFUSE, Fault.SLOW}
 """Faults that can keep a claim from being confirmed in time."""
 
 
+REPLAYED = 500
+"""Datagrams that an attacker brings at once."""
+
 _WIRES = {Fault.LOSS, Fault.DUPLICATION, Fault.JITTER}
 """Faults of all wires at once."""
+
+_NETWORK = _WIRES | LINE | {Fault.REPLAY}
 
 
 def strike(
@@ -54,18 +64,20 @@ def strike(
     host = random.choice(cluster.hosts)
     if fault in _WIRES:
         begin = _spoil_wires(fault, cluster, random)
+    elif fault is Fault.REPLAY:
+        begin = partial(cluster.network.replay, REPLAYED)
     elif fault in LINE:
         begin = _cut(fault, cluster, random, host)
     else:
         begin = _hurt(fault, host, random)
 
-    where = "net" if fault in _WIRES | LINE else host.label
+    where = "net" if fault in _NETWORK else host.label
 
     def end() -> None:
         cluster.note(where, f"{fault.name} ends")
-        if fault in _WIRES | LINE:
+        if fault in _NETWORK:
             cluster.network.heal()
-        if fault not in _WIRES:
+        if fault is Fault.LINK or fault not in _NETWORK:
             repair(host)
 
     def run() -> None:

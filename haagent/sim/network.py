@@ -7,6 +7,7 @@ What this module does not do: read what it carries, or know who is alive; a host
 process is dead still has a kernel that receives.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -22,6 +23,9 @@ DELAY = DurationNs(200_000)
 JITTER = DurationNs(50_000)
 
 START = MonoNs(0)
+
+CAPTURED = 4000
+"""How many datagrams an attacker keeps: some minutes of two agents, of several boots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Network:
         self._wires: dict[tuple[int, int], Wire] = {}
         self.neighbours: dict[IPAddress, int] = {}
         """Which host each address was last announced from: what a client's ARP cache says."""
+        self._captured: deque[tuple[Port, Port, Payload]] = deque(maxlen=CAPTURED)
         self.heal()
 
     def attach(self, port: Port) -> None:
@@ -124,7 +129,14 @@ class Network:
             self.neighbours[claimed.address] = sender.host
         self.send(sender, claimed, None)
 
+    def replay(self, count: int) -> None:
+        """Bring ``count`` earlier datagrams once more, from forged sources."""
+        for sender, port, payload in self._random.choices(self._captured, k=count):
+            self._arrive(sender, port, payload)
+
     def _carry(self, sender: Port, port: Port, payload: Payload) -> None:
+        if not isinstance(payload, Claimed):
+            self._captured.append((sender, port, payload))
         wire = self._wires[sender.host, port.host]
         for arrival in wire.arrivals(self._schedule.now, self._random):
             self._schedule.at(arrival, lambda: self._arrive(sender, port, payload))

@@ -23,7 +23,7 @@ from haagent.core.settings import (
 from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
 from haagent.sim.checks import outranked, settling_time
 from haagent.sim.cluster import Cluster
-from haagent.sim.faults import DUPLICATING, PENALISED, Fault, repair, strike
+from haagent.sim.faults import DUPLICATING, HARMLESS, PENALISED, Fault, repair, strike
 
 FIRST_FAULT, HEALED, PATIENCE = seconds(4), seconds(24), seconds(3)
 """Faults begin after the first election; by HEALED all are over; a preemption is given
@@ -158,9 +158,10 @@ def _heal(cluster: Cluster) -> None:
 def _count(cluster: Cluster, faults: Sequence[Fault]) -> list[str]:
     """Return whether there were more masters than the faults excuse."""
     found: list[str] = []
-    most = len(cluster.hosts[0].settings.groups) * (1 + CHANGES_A_FAULT * len(faults))
+    harmful = [fault for fault in faults if fault not in HARMLESS]
+    most = len(cluster.hosts[0].settings.groups) * (1 + CHANGES_A_FAULT * len(harmful))
     if cluster.safety.changes > most:
-        found.append(f"{cluster.safety.changes} changes of master, {len(faults)} faults")
+        found.append(f"{cluster.safety.changes} changes of master, {len(harmful)} faults")
     if not DUPLICATING & set(faults):
         found += cluster.safety.duplicates
     return found

@@ -139,6 +139,26 @@ def test_a_tenth_of_all_datagrams_lost_changes_the_master_at_most_once(seed: int
     assert cluster.safety.changes <= 2, trace(cluster)
 
 
+def test_a_capture_played_back_changes_nothing() -> None:
+    """Of a life with two restarts, a handover and a takeover."""
+    cluster = settled(preempt=Preempt.IMMEDIATELY)
+    cluster.hosts[0].stop()
+    cluster.run(seconds(4))
+    cluster.hosts[0].start()
+    cluster.run(seconds(4))
+    cluster.hosts[0].power_off()
+    cluster.run(seconds(4))
+    cluster.hosts[0].start()
+    cluster.run(seconds(4))
+    changes = cluster.safety.changes
+    for _ in range(20):
+        cluster.network.replay(200)
+        cluster.run(milliseconds(100))
+
+    assert cluster.safety.changes == changes, trace(cluster)
+    safe(cluster)
+
+
 def test_a_silent_master_is_asked_before_somebody_takes_its_place() -> None:
     """Three heartbeats are lost, the wire is good again when their backup stands."""
     cluster = settled(2)
