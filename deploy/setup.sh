@@ -52,7 +52,7 @@ keep_disabled() {
     systemctl disable --quiet "$1.service" 2>/dev/null || true
   else
     DPKG_MAINTSCRIPT_PACKAGE=$1 deb-systemd-helper disable "$1.service" || true
-    update-rc.d "$1" disable || true
+    update-rc.d "$1" disable 2>/dev/null || true
   fi
 }
 
