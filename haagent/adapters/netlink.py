@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import ioctl
-from ipaddress import ip_interface
+from ipaddress import IPv4Address, ip_interface
 from itertools import count
 from typing import Any
 
@@ -107,7 +107,11 @@ class Netlink:
         self._requests.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
 
     async def run(self) -> None:
-        """Post the state of each link now, then every change, until cancelled."""
+        """Post the state of each link now, then every change, until cancelled.
+
+        Raises: OSError for want of CAP_NET_ADMIN.
+        """
+        self._require_privilege()
         loop = asyncio.get_running_loop()
         hint = asyncio.Event()
         with _netlink_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR) as events:
@@ -166,6 +170,17 @@ class Netlink:
                 if entry.tagged or entry.address.ip in self._addresses.get(interface, ()):
                     found.append((interface, entry.address))
         return found
+
+    def _require_privilege(self) -> None:
+        """Find out now, and not when the first address is to be claimed.
+
+        The kernel asks for the privilege before it looks for the interface, which there is not.
+        """
+        try:
+            self._delete(0, IPv4Address(0))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise _explained(error, "cannot change addresses") from error
 
     def _look_at_links(self) -> None:
         for interface in self._addresses:
