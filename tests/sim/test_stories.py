@@ -159,6 +159,16 @@ def test_a_capture_played_back_changes_nothing() -> None:
     safe(cluster)
 
 
+def test_a_capture_keeps_no_dead_master_alive() -> None:
+    cluster = settled()
+    cluster.hosts[0].power_off()
+    for _ in range(7):
+        cluster.network.replay(200)
+        cluster.run(milliseconds(100))
+
+    assert cluster.holders() == ["h2"], trace(cluster)
+
+
 def test_a_silent_master_is_asked_before_somebody_takes_its_place() -> None:
     """Three heartbeats are lost, the wire is good again when their backup stands."""
     cluster = settled(2)
