@@ -16,8 +16,8 @@ from haagent.lab.haproxies import HAProxy
 from haagent.lab.host import Host
 from haagent.lab.process import Process
 
-_NOT_REACHABLE = 3
-"""Exit code of ``haagent status``."""
+_WELL, _TROUBLED, _NOT_REACHABLE = 0, 1, 3
+"""Exit codes of ``haagent status``; a troubled cluster has a status all the same."""
 
 
 class Agent:
@@ -89,7 +89,7 @@ class Agent:
         done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True)
         if done.returncode == _NOT_REACHABLE:
             return None
-        if done.returncode:
+        if done.returncode not in {_WELL, _TROUBLED} or not done.stdout:
             text = f"haagent status: exit {done.returncode}: {done.stderr.strip()}"
             raise LabError(text)
         status: dict[str, Any] = json.loads(done.stdout)

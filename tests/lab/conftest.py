@@ -91,7 +91,7 @@ class Site:
         self.lab.wait_until(settled, 15, f"{group}: {states}")
 
     def settle_all(self) -> None:
-        """Wait until every group has one master and every agent hears all others."""
+        """Wait until every group has the best as its one master and all agents hear each other."""
 
         def settled() -> bool:
             replies = [self.status(name) for name in self.agents]
@@ -100,7 +100,7 @@ class Site:
                 map(_has_one_master, zip(*(r.groups for r in replies), strict=True))
             )
 
-        self.lab.wait_until(settled, 15, "one master for each group")
+        self.lab.wait_until(settled, 15, "the best master for each group")
 
     def probe(self) -> tuple[Probes, Probes]:
         """Probers of the IPv4 and the IPv6 address, both answered already."""
@@ -248,12 +248,11 @@ def _begin(lab: Lab, configuration: Callable[[str], str], balancers: int, interf
     return site
 
 
-def _has_one_master(groups: tuple[pb.Group, ...]) -> bool:
+def _has_the_best_master(groups: tuple[pb.Group, ...]) -> bool:
     """Whether the agents, each telling its own role, agree; and the kernel has the addresses."""
-    masters = [group for group in groups if group.role.state == "master"]
-    backups = [group for group in groups if group.role.state == "backup"]
-    held = [address.held for group in masters for address in group.addresses]
-    return len(masters) == 1 and len(backups) == len(groups) - 1 and all(held)
+    best, *others = sorted(groups, key=lambda group: group.role.priority, reverse=True)
+    roles = [best.role.state, *{group.role.state for group in others}]
+    return roles == ["master", "backup"] and all(address.held for address in best.addresses)
 
 
 def _new_prefix() -> str:
