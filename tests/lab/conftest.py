@@ -97,7 +97,7 @@ class Site:
             replies = [self.status(name) for name in self.agents]
             heard = all(sum(p.alive for p in r.peers) == len(replies) - 1 for r in replies)
             return heard and all(
-                map(_has_one_master, zip(*(r.groups for r in replies), strict=True))
+                map(_has_the_best_master, zip(*(r.groups for r in replies), strict=True))
             )
 
         self.lab.wait_until(settled, 15, "the best master for each group")
