@@ -70,12 +70,16 @@ class ControlServer:
         try:
             await asyncio.shield(starting)
             self.listening.set()
-            await server.wait_for_termination()
+            # Not wait_for_termination(): cancelling that one keeps stop() from waiting.
+            await asyncio.Event().wait()
         finally:
             # A gRPC server that is cancelled half-way through its start cannot be stopped.
             await starting
             self._agent.close()
+            loop = asyncio.get_running_loop()
+            hanging_up = loop.call_later(_GRACE_S, _hang_up, self._socket_path)
             await server.stop(_GRACE_S)
+            hanging_up.cancel()
 
 
 def require_unused(socket_path: Path) -> None:
@@ -151,3 +155,17 @@ def _bind(server: aio.Server, socket_path: Path) -> None:
         server.add_insecure_port(f"unix:{socket_path}")
     finally:
         os.umask(umask)
+
+
+def _hang_up(socket_path: Path) -> None:
+    """End the connections of ``socket_path`` that are left.
+
+    A client that was stopped, and whose socket is full, would else hold the agent back: gRPC
+    closes no connection before its last write is through, and has no limit for that.
+    """
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # Closed since it was listed.
+            if entry.readlink().name.startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(entry.name))) as one:
+                    if one.getsockname() == os.fspath(socket_path):
+                        one.shutdown(socket.SHUT_RDWR)

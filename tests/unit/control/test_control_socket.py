@@ -4,14 +4,18 @@ import asyncio
 import errno
 import os
 import select
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import grpc
 import pytest
@@ -314,6 +318,65 @@ def test_a_client_that_never_reads_holds_back_its_own_stream_alone(path: Path) -
     asyncio.run(story())
 
     assert asked < 10 + 6
+
+
+AGENT_WITH_MUCH_TO_SAY = """
+import asyncio, signal, sys
+from pathlib import Path
+from haagent.control.haagent_pb2 import StatusReply
+from haagent.control.server import ControlServer
+
+reply = StatusReply(cluster="x" * 3_000_000)
+
+def view():
+    print("asked", flush=True)
+    return reply
+
+async def main():
+    server = ControlServer(Path(sys.argv[1]), view)
+    running = asyncio.create_task(server.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    await server.listening.wait()
+    print("listening", flush=True)
+    await asyncio.wait({running})
+    assert running.cancelled()
+
+asyncio.run(main())
+"""
+
+WATCHER = """
+import sys
+from pathlib import Path
+from haagent.control.client import watch
+
+for _ in watch(Path(sys.argv[1]), 30.0):
+    print("told", flush=True)
+"""
+
+
+def test_a_client_that_is_stopped_does_not_keep_the_agent_from_ending(path: Path) -> None:
+    """Ctrl-Z in a watch: its socket is full, and gRPC alone would wait for it for ever."""
+    with ExitStack() as processes:
+
+        def start(program: str) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+            command = [sys.executable, "-c", program, str(path)]
+            process = processes.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            processes.callback(process.kill)
+            assert process.stdout is not None
+            return process, process.stdout
+
+        agent, asked = start(AGENT_WITH_MUCH_TO_SAY)
+        assert asked.readline() == b"listening\n"
+        watcher, told = start(WATCHER)
+        assert told.readline() == b"told\n"
+        watcher.send_signal(signal.SIGSTOP)
+        # It asks once a second at least, until it is held back.
+        while select.select([asked], [], [], 2.0)[0]:
+            os.read(asked.fileno(), 4096)
+        agent.terminate()
+
+        assert agent.wait(20) == 0
+    assert not path.exists()
 
 
 def test_a_missing_socket_is_named_and_asks_whether_the_agent_runs(tmp_path: Path) -> None:
