@@ -1,0 +1,91 @@
+"""Measures haagent in the laboratory and prints the figures; nothing passes or fails by time.
+
+``./tests/bench/run --markdown`` also writes them to ``docs/benchmarks.md``.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from haagent.lab.claims import leftovers, remove_leftovers
+from haagent.lab.cluster import build
+from haagent.lab.topology import Lab
+from tests.bench import flood, footprint, startup, takeover
+from tests.bench.contenders import haagent_pair, keepalived_pair
+from tests.bench.tables import Table
+
+_PREFIX = "bench"
+_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+_SECTIONS = ("takeover", "idle", "startup", "flood")
+
+_PREFACE = """\
+# Benchmarks
+
+Written by `./tests/bench/run --markdown`, on 2 shared cores, Linux 6.18, Debian 12.  Both load
+balancers, the client and the probers share these two cores, so the maxima say as much about
+the machine as about what is measured.  Load average before the start: {load:.1f}.
+
+Side by side with haagent runs Debian's keepalived 2.2.7: VRRPv3, the same address, priorities
+150 and 100, advertisements every 200 ms as haagent's heartbeats, preemption at once on both,
+everything else at its default.
+
+What to read out of it.  A killed process leaves the address on its host, whose kernel goes on
+answering until another master announces itself: no request fails, on either side.  In a planned
+handover haagent releases the address before the next master claims it, and a few requests are
+lost in between; keepalived's better host claims it while the other still has it, and loses none.
+On a clean stop keepalived's backup waits its skew time; haagent's is told at once.
+"""
+
+
+def main() -> None:
+    """See the module docstring."""
+    given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if _PREFIX in leftovers():
+        remove_leftovers(_PREFIX)
+    load = os.getloadavg()[0]
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    tables = []
+    for table in _measure(given):
+        console.print(table.for_terminal())
+        tables.append(table.markdown())
+    if given.markdown:
+        _PAGE.write_text("\n".join([_PREFACE.format(load=load), *tables]))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10, help="of each mishap and start")
+    parser.add_argument("--idle", type=float, default=25, metavar="SECONDS", help="default: 25")
+    parser.add_argument("--markdown", action="store_true", help="write docs/benchmarks.md too")
+    parser.add_argument("--only", choices=_SECTIONS, help="measure this section alone")
+    return parser.parse_args()
+
+
+def _measure(given: argparse.Namespace) -> Iterator[Table]:
+    with Lab(_PREFIX) as lab:
+        cluster = build(lab)
+        haagent, keepalived = haagent_pair(cluster), keepalived_pair(cluster)
+        for section in [given.only] if given.only else _SECTIONS:
+            match section:
+                case "takeover":
+                    yield takeover.measure(lab, cluster, (haagent, keepalived), given.trials)
+                case "idle":
+                    yield footprint.measure(lab, cluster, (haagent, keepalived), given.idle)
+                case "startup":
+                    ours, peer = haagent["lb1"], keepalived["lb1"]
+                    yield startup.measure(lab, cluster, ours, peer, given.trials)
+                case "flood":
+                    yield flood.measure(lab, cluster, haagent, 5)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

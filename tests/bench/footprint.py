@@ -1,0 +1,69 @@
+"""What an agent with nothing to do costs: processor time, memory, threads."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from haagent.lab.cluster import VIP_IPV4, Cluster
+from haagent.lab.topology import Lab
+from tests.bench.contenders import Pair
+from tests.bench.tables import Table
+
+_MIB = 1 << 20
+_SETTLE_S = 3
+"""The announcements after the start are over by then."""
+
+
+def cpu_ns(pids: Sequence[int]) -> int:
+    """Return the processor time of all threads so far.
+
+    From schedstat: ``/proc/PID/stat`` counts in steps of 10 ms, which keepalived does not use
+    up in half a minute.
+    """
+    threads = [thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads)
+
+
+def measure(lab: Lab, cluster: Cluster, pairs: Sequence[Pair], seconds: float) -> Table:
+    """Return the table; each pair idles for ``seconds``."""
+    rows = [row for pair in pairs for row in _idle(lab, cluster, pair, seconds)]
+    return Table(
+        title="An idle agent",
+        note=f"One address, one path, interval 200 ms, measured over {seconds:g} s.  haagent keeps "
+        "a HAProxy up to date meanwhile.  Memory of all processes together in MiB.",
+        columns=("agent", "CPU s per hour", "RSS", "PSS", "USS", "threads"),
+        rows=tuple(rows),
+    )
+
+
+def _idle(lab: Lab, cluster: Cluster, pair: Pair, seconds: float) -> list[tuple[str, ...]]:
+    print(f"idle: {pair['lb1'].name}", flush=True)
+    pause = threading.Event()
+    for contender in pair.values():
+        contender.start()
+    lab.wait_until(lambda: cluster.balancers["lb1"].holds(VIP_IPV4), 10, "lb1 holds the address")
+    pause.wait(_SETTLE_S)
+    before = {host: cpu_ns(contender.pids()) for host, contender in pair.items()}
+    pause.wait(seconds)
+    spent = {host: cpu_ns(contender.pids()) - before[host] for host, contender in pair.items()}
+    rows = [
+        (
+            f"{pair[host].name}, {role}",
+            f"{spent[host] / 1e9 / seconds * 3600:.1f}",
+            *_memory(pair[host].pids()),
+        )
+        for host, role in (("lb1", "master"), ("lb2", "backup"))
+    ]
+    for contender in pair.values():
+        contender.stop()
+    return rows
+
+
+def _memory(pids: Sequence[int]) -> tuple[str, ...]:
+    processes = [psutil.Process(pid) for pid in pids]
+    used = [process.memory_full_info() for process in processes]
+    sizes = (sum(u.rss for u in used), sum(u.pss for u in used), sum(u.uss for u in used))
+    threads = sum(process.num_threads() for process in processes)
+    return (*(f"{size / _MIB:.1f}" for size in sizes), str(threads))
