@@ -148,7 +148,7 @@ class Election:
         """Give everything up: the peers have taken over while this agent was away."""
         if self.state in {State.INIT, State.FAULT}:
             return []
-        return self._listen(now, RoleReason.STALLED)
+        return self._leave(now) if self._stopping else self._listen(now, RoleReason.STALLED)
 
     def claim_failed(self, now: MonoNs) -> list[Say]:
         """Step down: the addresses cannot be put on the interface."""
@@ -267,15 +267,18 @@ class Election:
             self._standing_for = RoleReason.NO_MASTER
         if self._stopping:
             return self._leave(now)
+        self._draw_ballot()
         if not self._membership.peers():
             return self._win(now)
-        self._ballot = Ballot(self._node, self._boot, self._ballot.number + 1)
         self._granted = set()
         self.master = self._transfer_due = None
         self._become(now, State.CANDIDATE, self._standing_for)
         self._due = later(now, self._timing.answer_timeout)
         call = Call(kind=ElectionKind.VOTE, ballot=self._ballot, proposed_term=self._next_term())
         return [Say(call)]
+
+    def _draw_ballot(self) -> None:
+        self._ballot = Ballot(self._node, self._boot, self._ballot.number + 1)
 
     def _win(self, now: MonoNs) -> list[Say]:
         self.term = self._next_term()
@@ -498,6 +501,7 @@ class Election:
             return []
         if successor == self._node and self.electable:
             self._standing_for = RoleReason.HANDOVER
+            self._draw_ballot()
             return self._win(now)
         self._await_coordinator(now)
         return []
