@@ -190,7 +190,7 @@ class Agent:
         header, body = event.datagram.header, event.datagram.body
         if not isinstance(body, Probe) or body.destination != self._node:
             return []
-        if header.boot == self._boot:
+        if (header.sender, header.boot) == (self._node, self._boot):
             return []
         ack = ProbeAck(destination=header.sender, nonce=body.nonce)
         return [self._outbox.on_path(now, group.election, event.path, event.source, ack)]

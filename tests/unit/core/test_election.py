@@ -45,6 +45,9 @@ LB1, LB2, LB3 = (node_id(name) for name in ("lb1", "lb2", "lb3"))
 BOOT = BootId(1)
 BEAT = Heartbeat(name="-", reason=RoleReason.FOLLOWING, role_age_ms=0, heard=(), config_hash=0)
 
+TIMING = HeartbeatSettings(paths=(PathSettings(interface="eth0"),))
+TAKEOVER_MS = TIMING.takeover // milliseconds(1)
+
 
 def at(ms: int) -> MonoNs:
     return MonoNs(milliseconds(ms))
@@ -64,7 +67,7 @@ class Stage:
         self.membership = Membership(LB1, BOOT, Random(1))
         self.election = Election(
             group=group,
-            timing=HeartbeatSettings(paths=(PathSettings(interface="eth0"),)),
+            timing=TIMING,
             membership=self.membership,
             node=LB1,
             boot=BOOT,
@@ -256,7 +259,7 @@ def test_a_master_vetoes_every_candidate_whatever_its_rank() -> None:
     stage = mastering()
     (said,) = stage.hears(1100, LB2, vote(9), state=State.CANDIDATE, priority=250)
 
-    veto = Objection(code=ObjectionCode.ALIVE, remaining_ms=600, term=Term(1))
+    veto = Objection(code=ObjectionCode.ALIVE, remaining_ms=TAKEOVER_MS, term=Term(1))
     ballot = Ballot(LB2, BOOT, 7)
     assert said == Say(Answer(destination=LB2, ballot=ballot, objection=veto), to=LB2)
 

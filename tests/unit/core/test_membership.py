@@ -1,19 +1,23 @@
 """Sessions with peers: who counts, and for how long."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 from random import Random
 
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import DatagramReceived
 from haagent.core.identity import BootId, Priority, Term, group_id, node_id
-from haagent.core.membership import Membership, Peer, Refused
+from haagent.core.membership import MAX_PENDING, Membership, Peer, Refused
 from haagent.core.messages import (
     Body,
     Datagram,
     DiscardReason,
     Flag,
+    Goodbye,
     Header,
+    Heard,
     Heartbeat,
+    Probe,
     ProbeAck,
     RoleReason,
     State,
@@ -116,3 +120,142 @@ def test_a_peer_that_moved_is_challenged_once_its_earlier_boot_is_dead() -> None
     membership.expire(at(600))
 
     assert prove(membership, 700, boot=2, source=ELSEWHERE).boot == 2
+
+
+def nonce_for(membership: Membership, event: DatagramReceived) -> int:
+    """Return the nonce with which the sender of ``event`` is challenged."""
+    refused = membership.admit(event.received_at, event)
+    assert isinstance(refused, Refused)
+    assert refused.challenge is not None
+    return refused.challenge.nonce
+
+
+def test_a_new_boot_counts_for_nothing_until_it_has_answered() -> None:
+    membership = Membership(US, BootId(1), Random(1))
+    refused = membership.admit(at(0), datagram(0, boot=1, sequence=1))
+
+    assert isinstance(refused, Refused)
+    assert refused.reason is DiscardReason.UNPROVEN
+    assert membership.peers() == []
+
+
+def test_a_wrong_nonce_proves_nothing() -> None:
+    membership = Membership(US, BootId(1), Random(1))
+    nonce = nonce_for(membership, datagram(0, boot=1, sequence=1))
+    ack = ProbeAck(destination=US, nonce=nonce ^ 1)
+
+    assert membership.admit(at(1), datagram(1, ack, boot=1, sequence=2)) == Refused(
+        DiscardReason.UNPROVEN
+    )
+    assert membership.peers() == []
+
+
+def test_an_answer_of_an_earlier_boot_proves_no_later_one() -> None:
+    """A capture of the whole exchange, played back: the nonce is another one by now."""
+    membership = Membership(US, BootId(1), Random(1))
+    nonce = nonce_for(membership, datagram(0, boot=1, sequence=1))
+    ack = ProbeAck(destination=US, nonce=nonce)
+    membership.admit(at(1), datagram(1, ack, boot=1, sequence=2))
+    membership.expire(at(601))
+
+    assert nonce_for(membership, datagram(700, boot=2, sequence=1)) != nonce
+    refused = membership.admit(at(701), datagram(701, ack, boot=2, sequence=2))
+    assert refused == Refused(DiscardReason.UNPROVEN)
+    assert membership.admit(at(702), datagram(702, ack, boot=1, sequence=2)) == Refused(
+        DiscardReason.REPLAYED
+    )
+
+
+def test_a_challenge_is_repeated_after_50_ms_with_the_same_nonce_and_not_before() -> None:
+    membership = Membership(US, BootId(1), Random(1))
+    nonce = nonce_for(membership, datagram(0, boot=1, sequence=1))
+
+    assert membership.admit(at(49), datagram(49, boot=1, sequence=2)) == Refused(
+        DiscardReason.UNPROVEN
+    )
+    assert membership.admit(at(50), datagram(50, boot=1, sequence=3)) == Refused(
+        DiscardReason.UNPROVEN, Probe(destination=PEER, nonce=nonce)
+    )
+
+
+def test_of_too_many_unproven_boots_the_oldest_gives_way() -> None:
+    """Old captures by the thousand must not fill the memory, nor shut out the real peer."""
+    membership = Membership(US, BootId(1), Random(1))
+    nonces = [
+        nonce_for(membership, datagram(boot, boot=boot, sequence=1))
+        for boot in range(MAX_PENDING + 1)
+    ]
+    oldest = ProbeAck(destination=US, nonce=nonces[0])
+    second = ProbeAck(destination=US, nonce=nonces[1])
+
+    assert isinstance(membership.admit(at(40), datagram(40, oldest, boot=0, sequence=2)), Refused)
+    # Its answer began a challenge anew, and that made the second oldest give way.
+    assert isinstance(membership.admit(at(41), datagram(41, second, boot=1, sequence=2)), Refused)
+    third = ProbeAck(destination=US, nonce=nonces[3])
+    assert isinstance(membership.admit(at(42), datagram(42, third, boot=3, sequence=2)), Peer)
+
+
+def test_every_datagram_of_a_peer_counts_once() -> None:
+    """It comes on every path; and somebody may play it back."""
+    membership = acquainted()
+
+    assert isinstance(membership.admit(at(10), datagram(10, boot=1, sequence=3)), Peer)
+    assert membership.admit(at(11), datagram(11, boot=1, sequence=3)) == Refused(
+        DiscardReason.REPLAYED
+    )
+
+
+def test_our_own_datagrams_come_back_to_nobody() -> None:
+    membership = Membership(PEER, BootId(1), Random(1))
+
+    assert membership.admit(at(0), datagram(0, boot=1, sequence=1)) == Refused(DiscardReason.OWN)
+
+
+def test_what_is_meant_for_another_is_not_taken_in() -> None:
+    membership = acquainted()
+    probe = Probe(destination=node_id("lb3"), nonce=1)
+
+    assert membership.admit(at(1), datagram(1, probe, boot=1, sequence=3)) == Refused(
+        DiscardReason.OTHER_DESTINATION
+    )
+
+
+def test_the_list_of_whom_we_hear_tells_number_and_age() -> None:
+    membership = acquainted()
+    membership.admit(at(10), datagram(10, boot=1, sequence=(1 << 32) + 7))
+    membership.admit(at(20), datagram(20, boot=1, sequence=(1 << 32) + 6))
+    peer = membership.get(PEER)
+
+    assert peer is not None
+    assert peer.heard_entry(at(30)) == Heard(node=PEER, sequence_low=7, age_us=10_000)
+
+
+def test_a_peer_hears_us_when_its_newest_heartbeat_says_so() -> None:
+    membership = acquainted()
+    us = Heard(node=US, sequence_low=1, age_us=0)
+    peer = membership.admit(at(1), datagram(1, replace(BEAT, heard=(us,)), boot=1, sequence=3))
+    assert isinstance(peer, Peer)
+    heard = peer.hears_us
+    membership.admit(at(2), datagram(2, BEAT, boot=1, sequence=4))
+
+    assert (heard, peer.hears_us) == (True, False)
+
+
+def test_who_stops_is_gone_and_who_only_steps_down_is_not() -> None:
+    membership = acquainted()
+    down = Goodbye(reason=RoleReason.LINK_DOWN)
+    peer = membership.admit(at(1), datagram(1, down, boot=1, sequence=3))
+    assert isinstance(peer, Peer)
+    before = peer.alive
+    membership.admit(at(2), datagram(2, Goodbye(reason=RoleReason.STOPPING), boot=1, sequence=4))
+
+    assert (before, peer.alive) == (True, False)
+    assert membership.expire(at(9000)) == []
+
+
+def test_a_peer_is_found_dead_once() -> None:
+    membership = acquainted()
+
+    assert len(membership.expire(at(600))) == 1
+    assert membership.expire(at(601)) == []
+    assert membership.deadline() is None

@@ -1,0 +1,179 @@
+"""The addresses of one group: claimed and kept, announced when held, given up for good."""
+
+from ipaddress import IPv4Interface, IPv6Interface
+
+from haagent.core.actions import AnnounceAddress, ClaimAddress, ReleaseAddress
+from haagent.core.clocks import Clocks
+from haagent.core.events import ActionFailed
+from haagent.core.identity import Priority, Term, group_id
+from haagent.core.journal import Journal
+from haagent.core.ownership import Ownership
+from haagent.core.settings import GroupSettings, IPInterface
+from haagent.core.status import AddressStatus
+from haagent.core.units import Moment, MonoNs, WallNs, milliseconds
+
+WEB = group_id("web")
+FIRST, SECOND = IPv4Interface("192.0.2.10/24"), IPv6Interface("2001:db8::10/64")
+GROUP = GroupSettings(
+    name="web", priority=Priority(100), interface="eth0", addresses=(FIRST, SECOND)
+)
+
+
+def at(ms: int) -> Moment:
+    return Moment(MonoNs(milliseconds(ms)), WallNs(milliseconds(ms)))
+
+
+def claim(address: IPInterface, term: int = 7) -> ClaimAddress:
+    return ClaimAddress(group=WEB, term=Term(term), interface="eth0", address=address)
+
+
+def release(address: IPInterface, term: int = 7) -> ReleaseAddress:
+    return ReleaseAddress(group=WEB, term=Term(term), interface="eth0", address=address)
+
+
+def announce(address: IPInterface, term: int = 7) -> AnnounceAddress:
+    return AnnounceAddress(group=WEB, term=Term(term), interface="eth0", address=address)
+
+
+def owner() -> Ownership:
+    """Claims both addresses at 0 ms under term 7; the kernel has not answered."""
+    tested = Ownership(GROUP, Journal(Clocks()))
+    assert tested.take(at(0), Term(7)) == [claim(FIRST), claim(SECOND)]
+    return tested
+
+
+def holder() -> Ownership:
+    """Holds both addresses, and has announced them as often as it must."""
+    tested = owner()
+    for address in (FIRST, SECOND):
+        assert tested.done(at(0), claim(address)) == [announce(address)]
+    for ms in (50, 200, 1000):
+        assert tested.tick(at(ms)) == [announce(FIRST), announce(SECOND)]
+    return tested
+
+
+def test_what_the_kernel_has_not_confirmed_is_neither_held_nor_announced() -> None:
+    tested = owner()
+    announced = tested.done(at(5), claim(FIRST))
+
+    assert announced == [announce(FIRST)]
+    assert tested.tick(at(55)) == [announce(FIRST)]
+    assert tested.status() == (
+        AddressStatus(address=FIRST, held=True),
+        AddressStatus(address=SECOND, held=False),
+    )
+
+
+def test_one_nanosecond_early_nothing_is_announced() -> None:
+    tested = holder()
+    due = tested.deadline()
+
+    assert due == at(61_000).mono
+    assert tested.tick(Moment(MonoNs(due - 1), WallNs(0))) == []
+    assert tested.tick(at(61_000)) == [announce(FIRST), announce(SECOND)]
+
+
+def test_letting_go_releases_all_and_announces_no_more() -> None:
+    tested = holder()
+
+    assert tested.let_go(Term(8)) == [release(FIRST, 8), release(SECOND, 8)]
+    assert tested.deadline() is None
+    tested.done(at(2000), release(FIRST, 8))
+    assert [item.held for item in tested.status()] == [False, True]
+
+
+def test_a_claim_that_is_confirmed_too_late_is_not_announced() -> None:
+    """The release is on its way already."""
+    tested = owner()
+    tested.let_go(Term(8))
+
+    assert tested.done(at(5), claim(FIRST)) == []
+    assert tested.deadline() is None
+
+
+def test_renewing_announces_what_is_held_from_the_start_under_the_new_term() -> None:
+    tested = holder()
+    tested.let_go(Term(7))
+    tested.done(at(1100), release(FIRST))
+    tested.take(at(1200), Term(8))
+    tested.done(at(1200), claim(SECOND, 8))
+
+    assert tested.renew(at(1210), Term(9)) == [announce(SECOND, 9)]
+    assert tested.tick(at(1260)) == [announce(SECOND, 9)]
+
+
+def test_a_refused_claim_is_tried_again_ever_less_often() -> None:
+    tested = owner()
+    tested.done(at(0), claim(SECOND))
+    now, pauses = 0, []
+    for _ in range(10):
+        tested.failed(at(now), ActionFailed(claim(FIRST), 13, "permission denied"))
+        pause = next(
+            ms for ms in range(100, 20_000, 100) if claim(FIRST) in tested.tick(at(now + ms))
+        )
+        pauses.append(pause)
+        now += pause
+
+    assert pauses == [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]
+
+
+def test_a_refused_release_is_tried_again() -> None:
+    tested = holder()
+    tested.let_go(Term(8))
+    tested.failed(at(2000), ActionFailed(release(FIRST, 8), 16, "busy"))
+
+    assert tested.tick(at(2099)) == []
+    assert tested.tick(at(2100)) == [release(FIRST, 8)]
+
+
+def test_a_refusal_that_no_longer_matters_is_forgotten() -> None:
+    tested = holder()
+    tested.let_go(Term(8))
+    tested.failed(at(2000), ActionFailed(claim(FIRST), 13, "permission denied"))
+
+    assert tested.deadline() is None
+
+
+def test_it_gives_up_after_half_a_second_with_nothing() -> None:
+    tested = owner()
+
+    assert not tested.gives_up(at(499))
+    assert tested.gives_up(at(500))
+    assert not tested.gives_up(at(501))
+
+
+def test_it_does_not_give_up_while_it_has_one_of_its_addresses() -> None:
+    tested = owner()
+    tested.done(at(100), claim(SECOND))
+    tested.failed(at(100), ActionFailed(claim(FIRST), 13, "permission denied"))
+
+    assert not tested.gives_up(at(500))
+
+
+def test_only_addresses_of_the_group_are_defended() -> None:
+    tested = holder()
+    other = IPv4Interface("192.0.2.99/24").ip
+
+    assert tested.foreign(at(2000), other, "02:00:00:00:00:99") == []
+    tested.removed(at(2000), other)
+    assert tested.deadline() == at(61_000).mono
+
+
+def test_a_foreign_address_that_we_do_not_hold_yet_is_an_alarm_and_no_defence() -> None:
+    journal = Journal(Clocks())
+    tested = Ownership(GROUP, journal)
+    tested.take(at(0), Term(7))
+
+    assert tested.foreign(at(1), FIRST.ip, "02:00:00:00:00:99") == []
+    assert [alarm.kind for alarm in journal.alarms] == ["address.conflict"]
+
+
+def test_an_announcement_that_fails_is_an_alarm_and_gives_nothing_up() -> None:
+    journal = Journal(Clocks())
+    tested = Ownership(GROUP, journal)
+    tested.take(at(0), Term(7))
+    tested.done(at(0), claim(FIRST))
+    tested.failed(at(0), ActionFailed(announce(FIRST), 100, "network is down"))
+
+    assert [alarm.kind for alarm in journal.alarms] == ["address.unannounced"]
+    assert tested.tick(at(50)) == [announce(FIRST)]
