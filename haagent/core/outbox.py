@@ -12,7 +12,7 @@ from haagent.core.election import Election, Say
 from haagent.core.identity import BootId, NodeId, Term
 from haagent.core.membership import Membership
 from haagent.core.messages import Body, Datagram, Flag, Header, State
-from haagent.core.settings import IPAddress
+from haagent.core.settings import IPAddress, patience
 from haagent.core.units import Moment, MonoNs, later, milliseconds
 
 REPEATS = (milliseconds(4), milliseconds(12))
@@ -104,7 +104,6 @@ class Outbox:
         return min((repeat.due for repeat in self._repeats), default=None)
 
     def _header(self, now: Moment, election: Election, path: int) -> Header:
-        interval_ms = election.interval // 1_000_000
         return Header(
             sender=self._node,
             boot=self._boot,
@@ -117,8 +116,7 @@ class Outbox:
             state=election.state,
             base_priority=election.group.priority,
             priority=election.priority,
-            interval_ms=interval_ms,
-            # Two lost heartbeats and a third that is a little late must not kill.
-            timeout_ms=3 * interval_ms + interval_ms // 4,
+            interval_ms=election.interval // 1_000_000,
+            timeout_ms=patience(election.interval) // 1_000_000,
             stamp=self._clocks.tick(now.wall),
         )

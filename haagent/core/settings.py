@@ -57,7 +57,7 @@ class HeartbeatSettings:
     @property
     def takeover(self) -> DurationNs:
         """Silence after which peers take over: an agent that was away longer fences itself."""
-        return DurationNs(3 * self.interval)
+        return patience(self.interval)
 
     @property
     def stagger(self) -> DurationNs:
@@ -68,6 +68,16 @@ class HeartbeatSettings:
     def answer_timeout(self) -> DurationNs:
         """E: how long a candidate waits for answers."""
         return milliseconds(30)
+
+
+def patience(interval: DurationNs) -> DurationNs:
+    """Return the silence that makes an agent dead which speaks each ``interval``: 3.25 of these.
+
+    Two heartbeats may be lost and the third be a little late (ADR 0011).
+
+    Unit: nanoseconds, in whole milliseconds as they travel.
+    """
+    return milliseconds((3 * interval + interval // 4) // 1_000_000)
 
 
 class Preempt(Enum):
@@ -93,6 +103,17 @@ class GroupSettings:
     @property
     def id(self) -> GroupId:
         return group_id(self.name)
+
+
+class FenceLevel(Enum):
+    """What keeps an address silent when the agent dies, hangs or is stopped; the best first."""
+
+    BPF = "bpf"
+    """A program in the packet path with a deadline: instant at death, exact at a hang."""
+    NFT = "nft"
+    """nftables rules: instant at death, to the timer's tick at a hang; others can flush them."""
+    LIFETIME = "lifetime"
+    """The address expires by itself, after whole seconds."""
 
 
 class When(Enum):

@@ -19,7 +19,7 @@ from haagent.adapters.systemd import Systemd
 from haagent.config import ConfigurationError, Loaded, load, read_key
 from haagent.control.haagent_pb2 import StatusReply
 from haagent.control.reply import RuntimeFacts, status_reply
-from haagent.control.server import ControlServer
+from haagent.control.server import ControlServer, require_unused
 from haagent.core.actions import Action, Record
 from haagent.core.agent import Agent
 from haagent.core.events import (
@@ -76,6 +76,7 @@ class Daemon:
         self._haproxy = None
         if settings.haproxy is not None:
             self._haproxy = HAProxyRuntime(settings.haproxy.socket, post)
+        require_unused(loaded.control_socket)
         self._control = ControlServer(loaded.control_socket, self._view)
         self._performer = Performer(
             settings=settings,

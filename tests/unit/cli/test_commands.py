@@ -47,10 +47,10 @@ group        web: 192.0.2.100/32 on eth0, priority 150
 haproxy      /run/haproxy/admin.sock
              backend app: app1, app2
 heartbeat    every 200ms as master, every 1s as backup
-detection    400ms to 600ms after the master dies, 20ms more for each better backup
+detection    450ms to 650ms after the master dies, 20ms more for each better backup
 election     waits up to 30ms for answers
 start        listens 1s before any claim
-stall        an agent that stood still for 600ms first releases all
+stall        an agent that stood still for 650ms first releases all
 
 guaranteed:
   - agents that hear each other settle on exactly one master for each group
