@@ -273,7 +273,7 @@ def test_one_that_listens_asks_a_lesser_candidate_to_wait_and_grants_a_better_on
 
     assert isinstance(lesser.body, Answer)
     assert lesser.body.objection == Objection(
-        code=ObjectionCode.NOT_READY, remaining_ms=650, term=Term(0)
+        code=ObjectionCode.NOT_READY, remaining_ms=600, term=Term(0)
     )
     assert isinstance(better.body, Answer)
     assert better.body.objection is None
