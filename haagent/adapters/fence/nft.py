@@ -1,0 +1,117 @@
+"""The fence where BPF cannot be had: an nftables guard whose elements time out.
+
+``haagent.adapters.fence.ruleset`` says what the rules do.  The timeouts run from the moment of
+the renewal: an agent that is stopped between reading the clock and sending the frame opens the
+address for up to the rest of its lease when it wakes.  They end within one tick of the kernel's
+timer.  ``nft flush ruleset`` deletes the guard until :meth:`NftGuard.install` is called again.
+
+A renewal is one frame; only a length of lease that was not seen before costs a transaction.
+"""
+
+import errno
+import socket
+import time
+from collections.abc import Mapping
+
+from haagent.adapters.fence import link, ruleset
+from haagent.adapters.fence.libnftables import Nft
+from haagent.core.settings import FenceLevel, IPAddress
+from haagent.core.units import MonoNs
+
+_GREATEST_MS = 0xFFFF
+
+
+class NftGuard:
+    """See the module docstring.  The owner of the table is its process alone."""
+
+    level = FenceLevel.NFT
+
+    def __init__(self, addresses: Mapping[str, frozenset[IPAddress]]) -> None:
+        """Raises: OSError for want of libnftables, CAP_NET_ADMIN, CAP_NET_RAW or of the kernel."""
+        self._addresses = addresses
+        self._until: dict[tuple[str, IPAddress], MonoNs] = {}
+        self._lengths: set[int] = set()
+        self._guarded: dict[str, int] = {}
+        """Index of each interface that the rules name."""
+        self._nft = Nft()
+        # The loopback interface stands for those that may yet come.
+        self._nft.run(ruleset.tables({"lo": frozenset()}, ()), check=True)
+        # Protocol 0: it receives nothing.
+        self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+
+    def install(self) -> list[str]:
+        """Put the guard where it is missing; return the names of those interfaces.
+
+        Raises: OSError.
+        """
+        found = {interface: link.index(interface) for interface in self._addresses}
+        present = {interface: index for interface, index in found.items() if index}
+        missing = [i for i in present if present[i] != self._guarded.get(i) or self._passes(i)]
+        if missing:
+            self._guarded = present
+            self._write()
+        return missing
+
+    def open(self, interface: str, address: IPAddress, until: MonoNs) -> None:
+        """Let packets pass until the instant ``until``.  Raises: OSError."""
+        self._until[interface, address] = until
+        length = _length_ms(until)
+        if length and length not in self._lengths:
+            self._lengths.add(length)
+            self._write()
+        elif not self._tell(interface, address):
+            self._write()
+
+    def close(self, interface: str, address: IPAddress) -> None:
+        """Let nothing pass.  Raises: OSError."""
+        self.open(interface, address, MonoNs(0))
+
+    def let_go(self) -> None:
+        """Close all descriptors, as the end of the process would: every address falls silent."""
+        self._frames.close()
+        self._nft.close()
+
+    @staticmethod
+    def remove() -> None:
+        """Delete the guard, whoever made it.  Raises: OSError."""
+        nft = Nft()
+        try:
+            nft.run(f"add table netdev {ruleset.GUARD}\ndelete table netdev {ruleset.GUARD}\n")
+        finally:
+            nft.close()
+
+    def _write(self) -> None:
+        """Replace both tables, then open again what is open.
+
+        In this order nothing is ever opened by a transaction that took too long.
+        """
+        guarded = {interface: self._addresses[interface] for interface in self._guarded}
+        self._nft.run(ruleset.tables(guarded, sorted(self._lengths)))
+        for interface, address in self._until:
+            self._tell(interface, address)
+
+    def _tell(self, interface: str, address: IPAddress) -> bool:
+        """Have the guard open or close ``address``; return whether it heard."""
+        left = _length_ms(self._until[interface, address])
+        length = max((known for known in self._lengths if known <= left), default=0)
+        return self._send(interface, ruleset.frame(address, length)) == errno.ENOBUFS
+
+    def _passes(self, interface: str) -> bool:
+        """Return whether a frame leaves that the guard would have swallowed."""
+        return self._send(interface, ruleset.frame()) == 0
+
+    def _send(self, interface: str, frame: bytes) -> int:
+        """Return the errno of sending, which is ENOBUFS when the guard swallows the frame."""
+        try:
+            self._frames.sendto(frame, (interface, ruleset.FRAME_TYPE))
+        except OSError as error:
+            return error.errno or errno.ENODEV
+        return 0
+
+
+def _length_ms(until: MonoNs) -> int:
+    """Return the time to ``until`` cut to five binary digits, so that few rules do for all."""
+    left = (until - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 1_000_000
+    left = max(0, min(left, _GREATEST_MS))
+    cut = max(0, left.bit_length() - 5)
+    return left >> cut << cut
