@@ -376,3 +376,14 @@ def test_the_interface_coming_up_changes_nothing_for_one_that_takes_part() -> No
 
     assert stage.election.link_changed(at(1100), up=True) == []
     assert stage.election.state is State.MASTER
+
+
+def test_while_two_others_settle_who_is_master_the_better_one_is_followed() -> None:
+    stage = Stage(priority=50)
+    stage.hears(300, LB2, state=State.MASTER, priority=200, term=7)
+    stage.hears(310, LB3, state=State.MASTER, priority=100, term=8)
+    followed = stage.election.master
+    stage.hears(320, LB2, state=State.BACKUP, priority=200, term=8)
+    stage.hears(330, LB3, state=State.MASTER, priority=100, term=8)
+
+    assert (followed, stage.election.master) == (LB2, LB3)
