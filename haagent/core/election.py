@@ -132,6 +132,11 @@ class Election:
         waits = (self._due, self._transfer_due)
         return min((due for due in waits if due is not None), default=None)
 
+    def reconfigure(self, group: GroupSettings) -> None:
+        """Go on with another priority or preemption; a handover is planned anew."""
+        self.group = group
+        self._transfer_due = None
+
     # What happens to this agent itself.
 
     def link_changed(self, now: MonoNs, *, up: bool) -> list[Say]:

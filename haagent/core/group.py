@@ -16,7 +16,7 @@ from haagent.core.membership import Membership
 from haagent.core.messages import Heartbeat, RoleReason, State
 from haagent.core.outbox import Outbox
 from haagent.core.ownership import Ownership
-from haagent.core.settings import AgentSettings, GroupSettings
+from haagent.core.settings import AgentSettings, GroupSettings, Preempt
 from haagent.core.units import DurationNs, Moment, MonoNs, between, later
 
 P = ParamSpec("P")
@@ -78,9 +78,12 @@ class Group:
 
     def reconfigure(self, now: Moment, group: GroupSettings) -> None:
         """Go on with another priority or preemption; the peers hear of it at once."""
-        self.settings = self.election.group = group
+        self.settings = group
+        self.election.reconfigure(group)
         self._heartbeat_due = now.mono
         text = f"priority {group.priority}, preempt {group.preempt.value}"
+        if group.preempt is Preempt.AFTER:
+            text += f" {group.preempt_after // 1_000_000} ms"
         self._journal.record(now, "config.applied", text, group=group.name)
 
     def tick(self, now: Moment) -> list[Action]:
