@@ -21,7 +21,7 @@ _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-_KIND = re.compile(r'"((?:address|agent|clock|config|haproxy|link|node|peer|role|state)\.[a-z]+)"')
+_KIND = re.compile(r'"([a-z]+\.[a-z]+)"')
 
 
 def keys(section: type[Section], prefix: str = "") -> Iterator[str]:
