@@ -39,6 +39,10 @@ answering until another master announces itself: no request fails, on either sid
 handover haagent releases the address before the next master claims it, and a few requests are
 lost in between; keepalived's better host claims it while the other still has it, and loses none.
 On a clean stop keepalived's backup waits its skew time; haagent's is told at once.
+When a cut host returns, two hosts hold the address.  If keepalived's backup hears the better master
+first, it gives way without a word, the better master never learns of it and announces nothing
+(`garp_master_refresh` is off by default): clients wait until their neighbour cache gives up.
+haagent's winner announces the address again.
 """
 
 
