@@ -11,6 +11,7 @@ What this module does not do: follow VLANs above the interface, members of a bon
 which are interfaces of their own.
 """
 
+import errno
 import socket
 import struct
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from mmap import mmap
 from pathlib import Path
 
 from haagent.adapters.fence import libbpf, link
+from haagent.adapters.fence.descriptors import released_first
 from haagent.core.settings import FenceLevel, IPAddress
 from haagent.core.units import MonoNs
 
@@ -52,7 +54,8 @@ class BpfGuard:
         self._slots = {pair: slot for slot, pair in enumerate(pairs)}
         size = max(1, len(pairs))
         # Twice as many slots: an interface may be renamed while another takes its name.
-        self._object = libbpf.Object(OBJECT, {"slots": 2 * size, "deadlines": size})
+        with released_first():
+            self._object = libbpf.Object(OBJECT, {"slots": 2 * size, "deadlines": size})
         self._page = mmap(self._object.map("deadlines"), 8 * size)
         self._deadlines = memoryview(self._page).cast("Q")
         self._indexes: dict[str, int] = {}
@@ -92,19 +95,22 @@ class BpfGuard:
 
     def _install_on(self, interface: str) -> bool:
         index = link.index(interface)
-        if not index:
-            return False
-        standing = {point: _standing(index, point) for point in _PROGRAMS}
-        if self._ids and {point: found[1] for point, found in standing.items()} == self._ids:
+        if not index or (self._ids and _standing(index) == self._ids):
             return False
         self._fill_slots(interface, index)
-        ours = libbpf.add_clsact(index)
-        handle = _OVER_OUR_CLSACT if ours else _OVER_FOREIGN_CLSACT
-        handle = next((found[0] for found in standing.values() if found[1]), handle)
+        self._attach(index)
+        if _standing(index) != self._ids:
+            # The kernel takes egress filters there, and runs them on ingress.
+            libbpf.detach(index, libbpf.INGRESS, _PRIORITY, _OVER_FOREIGN_CLSACT)
+            raise OSError(errno.EEXIST, f"{interface} has the qdisc ingress in place of clsact")
+        return True
+
+    def _attach(self, index: int) -> None:
+        made = libbpf.add_clsact(index)
+        handle = _OVER_OUR_CLSACT if made or _has_ours(index) else _OVER_FOREIGN_CLSACT
         for point, name in _PROGRAMS.items():
             program = self._object.program(name)
             self._ids[point] = libbpf.attach(index, point, program, _PRIORITY, handle)
-        return True
 
     def _fill_slots(self, interface: str, index: int) -> None:
         """Tell the programs which addresses to guard, before they see a packet."""
@@ -119,12 +125,18 @@ class BpfGuard:
             libbpf.map_store(slots, _key(index, address), slot)
 
 
-def _standing(index: int, point: int) -> tuple[int, int]:
-    """Return handle and program id of our filter, id 0 when there is none."""
-    for handle in (_OVER_OUR_CLSACT, _OVER_FOREIGN_CLSACT):
-        if program := libbpf.attached(index, point, _PRIORITY, handle):
-            return handle, program
-    return 0, 0
+def _standing(index: int) -> dict[int, int]:
+    """Return the program id of our filter at each point, 0 where there is none."""
+    return {
+        point: libbpf.attached(index, point, _PRIORITY, _OVER_OUR_CLSACT)
+        or libbpf.attached(index, point, _PRIORITY, _OVER_FOREIGN_CLSACT)
+        for point in _PROGRAMS
+    }
+
+
+def _has_ours(index: int) -> bool:
+    """Return whether a filter stands that says that the clsact was made for it."""
+    return any(libbpf.attached(index, point, _PRIORITY, _OVER_OUR_CLSACT) for point in _PROGRAMS)
 
 
 def _key(index: int, address: IPAddress) -> bytes:

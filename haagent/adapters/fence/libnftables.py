@@ -84,6 +84,7 @@ _TOLD_APART = (errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP)
 
 def _refuse(complaint: str) -> NoReturn:
     """nft says what is wrong in words only."""
-    text = complaint.splitlines()[0] if complaint else "no reason given"
+    first = complaint.partition("\n")[0]
+    text = first.removeprefix("Error: ").removeprefix("Could not process rule: ")
     number = next((n for n in _TOLD_APART if os.strerror(n) in text), errno.EINVAL)
     raise OSError(number, f"nftables: {text}")

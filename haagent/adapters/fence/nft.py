@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 
 from haagent.adapters.fence import link, ruleset
+from haagent.adapters.fence.descriptors import released_first
 from haagent.adapters.fence.libnftables import Nft
 from haagent.core.settings import FenceLevel, IPAddress
 from haagent.core.units import MonoNs
@@ -33,9 +34,12 @@ class NftGuard:
         self._lengths: set[int] = set()
         self._guarded: dict[str, int] = {}
         """Index of each interface that the rules name."""
-        self._nft = Nft()
-        # The loopback interface stands for those that may yet come.
-        self._nft.run(ruleset.tables({"lo": frozenset()}, ()), check=True)
+        with released_first():
+            self._nft = Nft()
+        # The loopback interface stands for those that may yet come, the other name for tables
+        # that a running agent owns.
+        trial = ruleset.tables({"lo": frozenset()}, ()).replace(ruleset.GUARD, "haagent_trial")
+        self._nft.run(trial, check=True)
         # Protocol 0: it receives nothing.
         self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
 
@@ -55,9 +59,10 @@ class NftGuard:
     def open(self, interface: str, address: IPAddress, until: MonoNs) -> None:
         """Let packets pass until the instant ``until``.  Raises: OSError."""
         self._until[interface, address] = until
-        length = _length_ms(until)
-        if length and length not in self._lengths:
-            self._lengths.add(length)
+        left = _left_ms(until)
+        if 16 * self._length(left) < 15 * left:
+            # Finer and shorter ones too, for renewals that come a little late.
+            self._lengths |= {left * part // 16 for part in range(8, 17)} - {0}
             self._write()
         elif not self._tell(interface, address):
             self._write()
@@ -92,9 +97,12 @@ class NftGuard:
 
     def _tell(self, interface: str, address: IPAddress) -> bool:
         """Have the guard open or close ``address``; return whether it heard."""
-        left = _length_ms(self._until[interface, address])
-        length = max((known for known in self._lengths if known <= left), default=0)
+        length = self._length(_left_ms(self._until[interface, address]))
         return self._send(interface, ruleset.frame(address, length)) == errno.ENOBUFS
+
+    def _length(self, left: int) -> int:
+        """Return the greatest timeout that rules know within ``left``, 0 when there is none."""
+        return max((known for known in self._lengths if known <= left), default=0)
 
     def _passes(self, interface: str) -> bool:
         """Return whether a frame leaves that the guard would have swallowed."""
@@ -109,9 +117,6 @@ class NftGuard:
         return 0
 
 
-def _length_ms(until: MonoNs) -> int:
-    """Return the time to ``until`` cut to five binary digits, so that few rules do for all."""
+def _left_ms(until: MonoNs) -> int:
     left = (until - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 1_000_000
-    left = max(0, min(left, _GREATEST_MS))
-    cut = max(0, left.bit_length() - 5)
-    return left >> cut << cut
+    return max(0, min(left, _GREATEST_MS))
