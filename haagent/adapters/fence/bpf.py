@@ -78,7 +78,9 @@ class BpfGuard:
         self.open(interface, address, _CLOSED)
 
     def let_go(self) -> None:
-        """Close all descriptors, as the end of the process would: every address falls silent."""
+        """Close every address and all descriptors."""
+        for interface, address in self._slots:
+            self.close(interface, address)
         self._deadlines.release()
         self._page.close()
         self._object.close()

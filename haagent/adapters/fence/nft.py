@@ -72,7 +72,7 @@ class NftGuard:
         self.open(interface, address, MonoNs(0))
 
     def let_go(self) -> None:
-        """Close all descriptors, as the end of the process would: every address falls silent."""
+        """Close every address and all descriptors."""
         self._frames.close()
         self._nft.close()
 
