@@ -129,8 +129,13 @@ class Netlink:
             finally:
                 loop.remove_reader(events)
 
-    async def claim(self, interface: str, address: IPInterface) -> None:
+    async def claim(
+        self, interface: str, address: IPInterface, lifetime: DurationNs | None = None
+    ) -> None:
         """Put ``address`` on ``interface``, or refresh it when it is there.
+
+        ``lifetime``: after this time, in whole seconds rounded up, the kernel removes the
+        address if it is not claimed again; up to some 1.4 s later.  None: it stays.
 
         It gets no route to its prefix and, for IPv6, no duplicate address detection and no
         preferred lifetime, so that it is never chosen as a source.  IPv4 keeps the prefix
@@ -139,7 +144,8 @@ class Netlink:
         Raises: OSError with the kernel's errno.
         """
         try:
-            message = _message(_index(interface), address.ip, _SETTINGS[address.version])
+            settings = [*_SETTINGS[address.version], _cacheinfo(address, lifetime)]
+            message = _message(_index(interface), address.ip, settings)
             message["prefixlen"] = address.network.prefixlen
             self._request(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, message)
         except OSError as error:
@@ -277,18 +283,23 @@ class Netlink:
                     return answers
 
 
-_NOT_A_SOURCE = {"ifa_preferred": 0, "ifa_valid": 0xFFFF_FFFF}
-"""Lifetimes in seconds: deprecated at once, valid for ever."""
-
 _SETTINGS: dict[int, tuple[tuple[str, Any], ...]] = {
     4: (("IFA_PROTO", ADDRESS_PROTOCOL), ("IFA_FLAGS", IFA_F_NOPREFIXROUTE)),
-    6: (
-        ("IFA_PROTO", ADDRESS_PROTOCOL),
-        ("IFA_FLAGS", IFA_F_NOPREFIXROUTE | IFA_F_NODAD),
-        ("IFA_CACHEINFO", _NOT_A_SOURCE),
-    ),
+    6: (("IFA_PROTO", ADDRESS_PROTOCOL), ("IFA_FLAGS", IFA_F_NOPREFIXROUTE | IFA_F_NODAD)),
 }
 """What a claimed address looks like, by IP version."""
+
+_FOR_EVER = 0xFFFF_FFFF
+
+
+def _cacheinfo(address: IPInterface, lifetime: DurationNs | None) -> tuple[str, dict[str, int]]:
+    """Return the lifetimes of a claimed address, in seconds.
+
+    An IPv6 address is deprecated at once, so that it is not chosen as a source.
+    """
+    valid = _FOR_EVER if lifetime is None else -(-lifetime // 1_000_000_000)
+    preferred = valid if address.version == 4 else 0
+    return "IFA_CACHEINFO", {"ifa_preferred": preferred, "ifa_valid": valid}
 
 
 def _index(interface: str) -> int:

@@ -17,7 +17,7 @@ import pytest
 from haagent.adapters.netlink import Netlink
 from haagent.core.events import AddressRemoved, Event, LinkChanged
 from haagent.core.settings import IPAddress, IPInterface
-from haagent.core.units import milliseconds
+from haagent.core.units import DurationNs, milliseconds, seconds
 
 VIP4 = IPv4Interface("10.77.0.100/32")
 VIP6 = IPv6Interface("fd77::100/128")
@@ -111,6 +111,51 @@ async def test_a_claimed_ipv4_address_is_not_chosen_as_a_source(pair: Pair) -> N
     await quiet().claim("eth0", VIP4)
 
     assert "src 10.77.0.1 " in pair.run_near("ip", "route", "get", "10.77.0.2")
+
+
+@BOTH
+@in_loop
+async def test_a_lifetime_is_rounded_up_to_whole_seconds_and_can_be_taken_back(
+    pair: Pair, vip: IPInterface
+) -> None:
+    netlink = quiet()
+
+    await netlink.claim("eth0", vip, DurationNs(59_000_000_001))
+    assert shown(pair, vip)["valid_life_time"] in (59, 60)  # a second may have passed
+    assert shown(pair, vip).get("deprecated", False) == (vip.version == 6)
+
+    await netlink.claim("eth0", vip)
+    assert shown(pair, vip)["valid_life_time"] == 0xFFFF_FFFF
+
+
+@BOTH
+@in_loop
+async def test_an_address_that_is_not_claimed_again_expires_and_that_is_told(
+    pair: Pair, vip: IPInterface
+) -> None:
+    async with watching() as watch:
+        assert await watch.next() == LinkChanged("eth0", up=True)
+        await watch.netlink.claim("eth0", vip, seconds(1))
+        assert shown(pair, vip)
+
+        assert await watch.next() == AddressRemoved("eth0", vip.ip)
+    assert not shown(pair, vip)
+
+
+@BOTH
+@in_loop
+async def test_an_address_that_is_claimed_again_outlives_its_first_lifetime(
+    pair: Pair, vip: IPInterface
+) -> None:
+    async with watching() as watch:
+        assert await watch.next() == LinkChanged("eth0", up=True)
+        limit = asyncio.get_running_loop().time() + 3.0
+        while asyncio.get_running_loop().time() < limit:
+            await watch.netlink.claim("eth0", vip, seconds(2))
+            await asyncio.sleep(0.1)
+
+        assert watch.nothing_more()
+    assert shown(pair, vip)
 
 
 @BOTH
