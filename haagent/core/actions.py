@@ -12,6 +12,7 @@ from haagent.core.clocks import Stamp
 from haagent.core.identity import GroupId, Term
 from haagent.core.messages import Datagram, DiscardReason
 from haagent.core.settings import IPAddress, IPInterface
+from haagent.core.units import MonoNs
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,31 @@ class ClaimAddress:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseAddress:
     """``address`` is not on ``interface``.  Answered by ActionDone or ActionFailed."""
+
+    group: GroupId
+    term: Term
+    interface: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFence:
+    """The kernel lets ``address`` be heard until the instant ``until``, and not after.
+
+    ``until`` is counted from the heartbeat that allows it, never from the time at which this is
+    performed: what comes late opens nothing.
+    """
+
+    group: GroupId
+    term: Term
+    interface: str
+    address: IPInterface
+    until: MonoNs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseFence:
+    """The kernel silences ``address``, whether or not it is on ``interface``."""
 
     group: GroupId
     term: Term
@@ -131,6 +157,8 @@ Action: TypeAlias = (
     SendDatagram
     | ClaimAddress
     | ReleaseAddress
+    | OpenFence
+    | CloseFence
     | AnnounceAddress
     | SetBackends
     | ReserveTerm

@@ -16,8 +16,10 @@ from haagent.core.actions import (
     Action,
     AnnounceAddress,
     ClaimAddress,
+    CloseFence,
     CountDiscard,
     Finished,
+    OpenFence,
     ReleaseAddress,
     ReserveTerm,
     Severity,
@@ -278,7 +280,9 @@ class Agent:
 
     def _failed(self, now: Moment, failure: ActionFailed) -> list[Action]:
         match failure.action:
-            case ClaimAddress() | ReleaseAddress() | AnnounceAddress() as action:
+            case (
+                ClaimAddress() | ReleaseAddress() | OpenFence() | CloseFence() | AnnounceAddress()
+            ) as action:
                 self._groups[action.group].ownership.failed(now, failure)
             case ReserveTerm():
                 text = f"terms cannot be written and may repeat after a restart: {failure.text}"

@@ -477,6 +477,7 @@ class Election:
         assert successor is not None
         if self._stopping:
             return self._leave(now)
+        self._standing_for = RoleReason.HANDOVER_FAILED
         return [self._resign(ResignPhase.ABORT, successor), *self._rule(now)]
 
     def _heard_resign(self, now: MonoNs, header: Header, resign: Resign) -> list[Say]:
@@ -536,7 +537,8 @@ class Election:
 
     def _leave(self, now: MonoNs) -> list[Say]:
         self._stopping = True
-        return self._fail(now, RoleReason.STOPPING)
+        # Also where nothing was held: the peers need not wait to find us gone.
+        return self._fail(now, RoleReason.STOPPING) or [Say(Goodbye(reason=RoleReason.STOPPING))]
 
     def _become(self, now: MonoNs, state: State, reason: RoleReason) -> None:
         if self.state is not state:

@@ -46,6 +46,7 @@ class Group:
         self._membership = membership
         self._journal = journal
         self._outbox = outbox
+        self._lease = settings.heartbeat.lease
         self._heartbeat_due: MonoNs | None = None
         self._reserved = NO_TERM
 
@@ -134,7 +135,10 @@ class Group:
             # After the goodbye there is nothing to promise; and two voices under one name
             # would confuse everybody else, so that ours stays silent.
             return []
-        return [*self._outbox.once(now, self.election, Say(self._heartbeat(now)))]
+        heartbeats = self._outbox.once(now, self.election, Say(self._heartbeat(now)))
+        if not self.election.state.owns_addresses:
+            return [*heartbeats]
+        return [*heartbeats, *self.ownership.vouch(later(now.mono, self._lease))]
 
     def _heartbeat(self, now: Moment) -> Heartbeat:
         election = self.election

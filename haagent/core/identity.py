@@ -37,7 +37,7 @@ class Ballot:
     node: NodeId
     boot: BootId
     number: int
-    """u32, counts the candidacies of this boot over all groups."""
+    """u32, counts the masterships and candidacies of this boot in its group."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -46,6 +46,7 @@ class RoleReason(IntEnum):
     DUPLICATE_NODE = 11
     STOPPING = 12
     GAVE_WAY = 13
+    HANDOVER_FAILED = 14
 
     @property
     def text(self) -> str:
@@ -68,6 +69,7 @@ _REASON_TEXT = {
     RoleReason.DUPLICATE_NODE: "another agent uses the same node name",
     RoleReason.STOPPING: "is stopping",
     RoleReason.GAVE_WAY: "gave way to another agent",
+    RoleReason.HANDOVER_FAILED: "went on, because the successor did not get ready",
 }
 
 

@@ -3,12 +3,21 @@
 The election decides a role; this module turns it into claim, announce and release, keeps
 at it when the kernel refuses or somebody interferes, and gives up when nothing helps.
 
-Order: release before anybody is told; announce an address only once the kernel has it.
+Order: fence closed, address added, fence opened, announced; fence closed, address removed,
+and only then is anybody told.  The fence is opened by a heartbeat, for one lease.
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from haagent.core.actions import AnnounceAddress, ClaimAddress, ReleaseAddress, Severity
+from haagent.core.actions import (
+    AnnounceAddress,
+    ClaimAddress,
+    CloseFence,
+    OpenFence,
+    ReleaseAddress,
+    Severity,
+)
 from haagent.core.events import ActionFailed
 from haagent.core.identity import Term
 from haagent.core.journal import Journal
@@ -32,7 +41,7 @@ CLAIM_TIMEOUT = milliseconds(500)
 CALM = seconds(60)
 """An address that stays this long is no longer thought to be fought over."""
 
-AddressAction = ClaimAddress | ReleaseAddress | AnnounceAddress
+AddressAction: TypeAlias = ClaimAddress | ReleaseAddress | OpenFence | CloseFence | AnnounceAddress
 
 
 @dataclass(slots=True)
@@ -62,6 +71,7 @@ class Ownership:
         self._term = Term(0)
         self._wanted = False
         self._give_up_due: MonoNs | None = None
+        self._lease_end = MonoNs(0)
 
     def take(self, now: Moment, term: Term) -> list[AddressAction]:
         """Claim every address."""
@@ -69,7 +79,13 @@ class Ownership:
         self._give_up_due = later(now.mono, CLAIM_TIMEOUT)
         for item in self._addresses.values():
             item.attempts = 0
-        return [self._claim(item) for item in self._addresses.values()]
+        closings = [self._close_fence(item) for item in self._addresses.values()]
+        return [*closings, *(self._claim(item) for item in self._addresses.values())]
+
+    def vouch(self, lease_end: MonoNs) -> list[AddressAction]:
+        """Keep the addresses heard until ``lease_end``: a heartbeat is on its way."""
+        self._lease_end = lease_end
+        return [self._open_fence(item) for item in self._addresses.values() if item.held]
 
     def let_go(self, term: Term) -> list[AddressAction]:
         """Release every address."""
@@ -77,7 +93,8 @@ class Ownership:
         self._give_up_due = None
         for item in self._addresses.values():
             item.attempts = 0
-        return [self._release(item) for item in self._addresses.values()]
+        closings = [self._close_fence(item) for item in self._addresses.values()]
+        return [*closings, *(self._release(item) for item in self._addresses.values())]
 
     def renew(self, now: Moment, term: Term) -> list[AddressAction]:
         """Announce again under ``term``, after another master has given way."""
@@ -94,7 +111,7 @@ class Ownership:
             return []
         item.held, item.claimed_at, item.retry_due = True, now.mono, None
         self._give_up_due = None
-        return [self._announce_from_start(now, item)]
+        return [self._open_fence(item), self._announce_from_start(now, item)]
 
     def failed(self, now: Moment, failure: ActionFailed) -> None:
         """Take in that the kernel refused; the same is tried again later, ever less often."""
@@ -106,6 +123,12 @@ class Ownership:
                 str(action.address),
                 f"{action.address} cannot be announced on {action.interface}: {failure.text}",
                 lasts=ANNOUNCE_REFRESH,
+            )
+            return
+        if isinstance(action, OpenFence | CloseFence):
+            text = f"the fence of {action.address} on {action.interface} fails: {failure.text}"
+            self._journal.alarm(
+                now, "fence.failed", str(action.address), text, severity=Severity.ERROR, lasts=CALM
             )
             return
         assert isinstance(action, ClaimAddress | ReleaseAddress)
@@ -174,7 +197,8 @@ class Ownership:
         for item in self._addresses.values():
             if item.retry_due is not None and item.retry_due <= now.mono:
                 item.retry_due = None
-                actions.append(self._claim(item) if self._wanted else self._release(item))
+                again = self._claim(item) if self._wanted else self._release(item)
+                actions += [self._close_fence(item), again]
             if item.announce_due is not None and item.announce_due <= now.mono:
                 actions.append(self._announce_next(now, item))
         return actions
@@ -209,6 +233,23 @@ class Ownership:
     def _release(self, item: _Address) -> ReleaseAddress:
         item.announce_due = item.retry_due = item.defended_at = None
         return ReleaseAddress(
+            group=self._group.id,
+            term=self._term,
+            interface=self._group.interface,
+            address=item.address,
+        )
+
+    def _open_fence(self, item: _Address) -> OpenFence:
+        return OpenFence(
+            group=self._group.id,
+            term=self._term,
+            interface=self._group.interface,
+            address=item.address,
+            until=self._lease_end,
+        )
+
+    def _close_fence(self, item: _Address) -> CloseFence:
+        return CloseFence(
             group=self._group.id,
             term=self._term,
             interface=self._group.interface,

@@ -60,6 +60,11 @@ class HeartbeatSettings:
         return patience(self.interval)
 
     @property
+    def lease(self) -> DurationNs:
+        """How long a heartbeat keeps the fence open: 3 I, so that it closes before a takeover."""
+        return DurationNs(3 * self.interval)
+
+    @property
     def stagger(self) -> DurationNs:
         """Delay per position in the order of ranks, so that the best backup moves first."""
         return milliseconds(20)
@@ -167,6 +172,8 @@ class AgentSettings:
     heartbeat: HeartbeatSettings
     groups: tuple[GroupSettings, ...]
     haproxy: HAProxySettings | None = None
+    fence: FenceLevel = FenceLevel.LIFETIME
+    """The least level of the fence that will do."""
 
     @property
     def node_id(self) -> NodeId:

@@ -11,7 +11,9 @@ from haagent.core.actions import (
     Action,
     AnnounceAddress,
     ClaimAddress,
+    CloseFence,
     Finished,
+    OpenFence,
     ReleaseAddress,
     SendDatagram,
 )
@@ -218,7 +220,12 @@ class Life:
     def __init__(self, configuration: AgentSettings) -> None:
         self.agent = Agent(configuration, BOOT, {}, Random(1))
         self.now = MonoNs(0)
+        self.timing = configuration.heartbeat
         self.held: set[IPInterface] = set()
+        self.opened: set[IPInterface] = set()
+        """Whose fence was opened, lapsed or not, and not closed since."""
+        self.beats: dict[GroupId, MonoNs] = {}
+        """When a master of each group last sent a heartbeat; none when it is no master."""
         self.terms: dict[GroupId, Term] = {}
         self.done: list[Action] = []
         self.speaker: Header | None = None
@@ -239,10 +246,12 @@ class Life:
         """Step, and perform in order; what follows from an action is an event of its own."""
         self._events.append(event)
         while self._events:
+            stalled = self._is_stalled()
             actions = self.agent.step(Moment(self.now, WallNs(self.now)), self._events.popleft())
             self.done += actions
             due = self.agent.deadline()
             assert due is None or due > self.now, "it would spin"
+            assert not stalled or isinstance(actions[0], CloseFence), "did not stop first"
             for action in actions:
                 self._perform(action)
 
@@ -255,6 +264,16 @@ class Life:
             case SendDatagram(datagram):
                 self._judge(datagram)
                 self._prove(datagram)
+            case OpenFence(group=group, address=address, until=until):
+                assert address in self.held, "opened what it has not"
+                assert until == later(self.beats[group], self.timing.lease), "opened for too long"
+                self.opened.add(address)
+            case CloseFence(address=address):
+                self.opened.discard(address)
+            case ClaimAddress(address=address) | ReleaseAddress(address=address) if (
+                address in self.opened
+            ):
+                raise AssertionError("an address comes and goes behind a closed fence")
             case ClaimAddress() if self.refuses:
                 self._events.append(ActionFailed(action, 1, "refused"))
             case ClaimAddress(address=address):
@@ -278,6 +297,15 @@ class Life:
         if not header.state.owns_addresses:
             ours = ADDRESSES[GROUPS.index(header.group)]
             assert ours not in self.held, "said before it had released"
+            self.beats.pop(header.group, None)
+        elif isinstance(datagram.body, Heartbeat):
+            self.beats[header.group] = self.now
+
+    def _is_stalled(self) -> bool:
+        """Return whether the peers of a master that holds an address have waited in vain."""
+        return bool(self.held) and any(
+            self.now >= later(beat, self.timing.takeover) for beat in self.beats.values()
+        )
 
     def _prove(self, datagram: Datagram) -> None:
         if isinstance(datagram.body, Probe) and self.speaker is not None:

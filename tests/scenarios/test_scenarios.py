@@ -7,11 +7,12 @@ last.  ``HAAGENT_UPDATE=1`` rewrites the answers; read the difference before you
 Commands, each after its time.  The Ticks that become due until then come first, unless the
 word ``late`` follows the time: then the agent was stalled.
 
-    start [priority=150] [preempt=after:5s] [reserved=7] [servers=NAME:WHEN[:OF],...]
+    start [priority=150] [preempt=after:5s] [reserved=7] [servers=NAME:WHEN[:OF],...] [renewals]
     link up | down
     wait                        nothing else than Ticks
     tick                        one more Tick
     confirm | refuse            the kernel does, or does not do, what was asked since
+    refuse fence                it does not open the fence as it was last asked to
     removed | foreign MAC       somebody takes the address away, or uses it
     stop
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
@@ -19,7 +20,8 @@ word ``late`` follows the time: then the agent was stalled.
     PEER says BODY [WORD ...] [KEY=VALUE ...]
 
 What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable`` and
-``boot`` holds until it says otherwise.  Heartbeats of the agent itself are left out.
+``boot`` holds until it says otherwise.  Heartbeats of the agent itself are left out, and so
+is the fence that each of them keeps open, unless the story starts with ``renewals``.
 """
 
 import os
@@ -35,8 +37,10 @@ from haagent.core.actions import (
     Action,
     AnnounceAddress,
     ClaimAddress,
+    CloseFence,
     CountDiscard,
     Finished,
+    OpenFence,
     Record,
     ReleaseAddress,
     ReserveTerm,
@@ -162,9 +166,11 @@ class Stage:
         self.now = MonoNs(0)
         self.lines: list[str] = []
         self.undone: list[ClaimAddress | ReleaseAddress] = []
+        self.opened: OpenFence | None = None
         self.peers = {name: Peer(name) for name in NAMES}
         self.ballot = Ballot(node_id("lb1"), boot_id(1, 0), 0)
         self.config = 0
+        self.renewals = False
         self.agent: Agent | None = None
 
     def command(self, line: str) -> None:
@@ -187,9 +193,13 @@ class Stage:
             case "wait":
                 pass
             case "start":
+                self.renewals = "renewals" in words
                 self._start(options)
             case "confirm":
                 self._settle(ActionDone)
+            case "refuse" if words == ["fence"]:
+                assert self.opened is not None, "nothing was opened"
+                self._step(ActionFailed(self.opened, 1, "refused"))
             case "refuse":
                 self._settle(lambda action: ActionFailed(action, 1, "refused"))
             case _:
@@ -241,8 +251,12 @@ class Stage:
     def _step(self, event: Event, when: str = "") -> list[Action]:
         assert self.agent is not None, "the story begins with start"
         actions = self.agent.step(Moment(self.now, WallNs(EPOCH + self.now)), event)
+        beaten = False
         for action in actions:
             self._notice(action)
+            if isinstance(action, OpenFence) and beaten and not self.renewals:
+                continue
+            beaten |= is_heartbeat(action)
             self.lines += [when + line for line in self._lines(action)]
         return actions
 
@@ -250,6 +264,8 @@ class Stage:
         match action:
             case ClaimAddress() | ReleaseAddress():
                 self.undone.append(action)
+            case OpenFence():
+                self.opened = action
             case SendDatagram(Datagram(_, Heartbeat(config_hash=config))):
                 self.config = config
             case SendDatagram(Datagram(_, Election(ballot=ballot) | Resign(ballot=ballot))):
@@ -353,7 +369,7 @@ class Stage:
     def _lines(self, action: Action) -> list[str]:  # noqa: C901  # One case for each action.
         match action:
             case SendDatagram(Datagram(header, body), destination):
-                if isinstance(body, Heartbeat):
+                if is_heartbeat(action):
                     return []
                 to = "all" if destination is None else self._at(destination)
                 return [f"send {said(body)} to {to}: {header.state.name}, term {header.term}"]
@@ -361,6 +377,10 @@ class Stage:
                 return [f"claim {address}, term {term}"]
             case ReleaseAddress(term=term, address=address):
                 return [f"release {address}, term {term}"]
+            case OpenFence(address=address, until=until):
+                return [f"open-fence {address} until {shown(until)}"]
+            case CloseFence(address=address):
+                return [f"close-fence {address}"]
             case AnnounceAddress(term=term, address=address):
                 return [f"announce {address}, term {term}"]
             case ReserveTerm(_, term):
@@ -394,6 +414,10 @@ def happening(verb: str, words: Words) -> Event:
             return StopRequested()
         case _:
             raise ValueError(verb)
+
+
+def is_heartbeat(action: Action) -> bool:
+    return isinstance(action, SendDatagram) and isinstance(action.datagram.body, Heartbeat)
 
 
 def duration(text: str) -> MonoNs:

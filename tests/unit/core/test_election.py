@@ -371,6 +371,16 @@ def test_a_second_stop_changes_nothing() -> None:
     assert stage.election.state is State.RESIGNING
 
 
+def test_an_agent_that_takes_no_part_says_goodbye_too_when_it_stops() -> None:
+    """Once: its peers need not wait for its silence to know that it is gone."""
+    stage = Stage()
+    stage.election.link_changed(at(100), up=False)
+
+    assert stage.election.stop(at(200)) == [Say(Goodbye(reason=RoleReason.STOPPING))]
+    assert stage.election.stop(at(201)) == []
+    assert stage.election.stopped
+
+
 def test_the_interface_coming_up_changes_nothing_for_one_that_takes_part() -> None:
     stage = mastering()
 

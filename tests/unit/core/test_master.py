@@ -5,7 +5,15 @@ from random import Random
 
 import pytest
 
-from haagent.core.actions import Action, AnnounceAddress, ClaimAddress, ReleaseAddress, SendDatagram
+from haagent.core.actions import (
+    Action,
+    AnnounceAddress,
+    ClaimAddress,
+    CloseFence,
+    OpenFence,
+    ReleaseAddress,
+    SendDatagram,
+)
 from haagent.core.agent import Agent
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import (
@@ -14,6 +22,7 @@ from haagent.core.events import (
     Event,
     ForeignAddressSeen,
     LinkChanged,
+    StopRequested,
     Tick,
 )
 from haagent.core.identity import Ballot, BootId, Priority, Term, node_id
@@ -115,6 +124,12 @@ def announced(actions: list[Action]) -> int:
     return sum(isinstance(action, AnnounceAddress) for action in actions)
 
 
+def opened_until(actions: list[Action]) -> list[int]:
+    """Return until when fences are opened, in milliseconds."""
+    openings = [action for action in actions if isinstance(action, OpenFence)]
+    return [opening.until // milliseconds(1) for opening in openings]
+
+
 @pytest.fixture
 def story() -> Story:
     return Story()
@@ -124,6 +139,47 @@ def test_a_master_may_lose_two_heartbeats_and_be_late_with_the_third(story: Stor
     beats = [d for d in sent(story.happens(1200, Tick())) if isinstance(d.body, Heartbeat)]
 
     assert [(d.header.state, d.header.timeout_ms) for d in beats] == [(State.MASTER, 650)]
+
+
+def test_a_heartbeat_of_a_master_keeps_its_address_heard_for_three_intervals(story: Story) -> None:
+    """And for no longer than the peers wait after the same heartbeat."""
+    actions = story.happens(1210, Tick())
+    kinds = [type(action) for action in actions]
+
+    assert opened_until(actions) == [1810]
+    assert kinds.index(SendDatagram) < kinds.index(OpenFence)
+    assert SETTINGS.heartbeat.lease < SETTINGS.heartbeat.takeover
+
+
+def test_between_two_heartbeats_nothing_is_opened(story: Story) -> None:
+    assert opened_until(story.happens(1199, Tick())) == []
+
+
+def test_the_heartbeats_of_who_is_no_master_open_nothing(story: Story) -> None:
+    released = story.happens(1150, LinkChanged("eth0", up=False))
+    later = story.passes(1150, 4000)
+
+    assert CloseFence in {type(action) for action in released}
+    assert Heartbeat in {type(datagram.body) for datagram in sent(later)}
+    assert opened_until([*released, *later]) == []
+
+
+def test_a_master_that_resigns_keeps_its_address_heard_until_the_other_is_ready(
+    story: Story,
+) -> None:
+    story.meets(1100, State.BACKUP, term=0)
+    story.happens(1150, StopRequested())
+
+    assert opened_until(story.happens(1350, Tick())) == [1950]
+
+
+def test_a_stalled_master_first_of_all_closes_its_fence(story: Story) -> None:
+    takeover_ms = SETTINGS.heartbeat.takeover // milliseconds(1)
+    story.happens(1200, Tick())
+    first, *others = story.hears(1200 + takeover_ms, BEAT, State.MASTER, term=2)
+
+    assert isinstance(first, CloseFence)
+    assert opened_until(others) == []
 
 
 def test_a_master_asserts_itself_against_a_lesser_one_of_a_lower_term(story: Story) -> None:

@@ -1,8 +1,16 @@
-"""The addresses of one group: claimed and kept, announced when held, given up for good."""
+"""The addresses of one group: claimed and kept, heard and announced when held, given up."""
 
 from ipaddress import IPv4Interface, IPv6Interface
 
-from haagent.core.actions import AnnounceAddress, ClaimAddress, ReleaseAddress
+import pytest
+
+from haagent.core.actions import (
+    AnnounceAddress,
+    ClaimAddress,
+    CloseFence,
+    OpenFence,
+    ReleaseAddress,
+)
 from haagent.core.clocks import Clocks
 from haagent.core.events import ActionFailed
 from haagent.core.identity import Priority, Term, group_id
@@ -35,10 +43,20 @@ def announce(address: IPInterface, term: int = 7) -> AnnounceAddress:
     return AnnounceAddress(group=WEB, term=Term(term), interface="eth0", address=address)
 
 
-def owner() -> Ownership:
-    """Claims both addresses at 0 ms under term 7; the kernel has not answered."""
-    tested = Ownership(GROUP, Journal(Clocks()))
-    assert tested.take(at(0), Term(7)) == [claim(FIRST), claim(SECOND)]
+def opened(address: IPInterface, until_ms: int = 600, term: int = 7) -> OpenFence:
+    until = at(until_ms).mono
+    return OpenFence(group=WEB, term=Term(term), interface="eth0", address=address, until=until)
+
+
+def closed(address: IPInterface, term: int = 7) -> CloseFence:
+    return CloseFence(group=WEB, term=Term(term), interface="eth0", address=address)
+
+
+def owner(journal: Journal | None = None) -> Ownership:
+    """Claims both addresses at 0 ms under term 7, vouched for; the kernel has not answered."""
+    tested = Ownership(GROUP, journal or Journal(Clocks()))
+    tested.take(at(0), Term(7))
+    assert tested.vouch(at(600).mono) == []
     return tested
 
 
@@ -46,22 +64,64 @@ def holder() -> Ownership:
     """Holds both addresses, and has announced them as often as it must."""
     tested = owner()
     for address in (FIRST, SECOND):
-        assert tested.done(at(0), claim(address)) == [announce(address)]
+        assert tested.done(at(0), claim(address)) == [opened(address), announce(address)]
     for ms in (50, 200, 1000):
         assert tested.tick(at(ms)) == [announce(FIRST), announce(SECOND)]
     return tested
 
 
-def test_what_the_kernel_has_not_confirmed_is_neither_held_nor_announced() -> None:
-    tested = owner()
-    announced = tested.done(at(5), claim(FIRST))
+def test_all_addresses_are_claimed_behind_closed_fences() -> None:
+    tested = Ownership(GROUP, Journal(Clocks()))
 
-    assert announced == [announce(FIRST)]
+    assert tested.take(at(0), Term(7)) == [
+        closed(FIRST),
+        closed(SECOND),
+        claim(FIRST),
+        claim(SECOND),
+    ]
+
+
+def test_what_the_kernel_has_not_confirmed_is_neither_held_nor_heard_nor_announced() -> None:
+    tested = owner()
+    done = tested.done(at(5), claim(FIRST))
+
+    assert done == [opened(FIRST), announce(FIRST)]
+    assert tested.vouch(at(800).mono) == [opened(FIRST, 800)]
     assert tested.tick(at(55)) == [announce(FIRST)]
     assert tested.status() == (
         AddressStatus(address=FIRST, held=True),
         AddressStatus(address=SECOND, held=False),
     )
+
+
+@pytest.mark.parametrize("now_ms", [0, 1, 599, 600, 5000])
+def test_a_claim_confirmed_late_is_heard_no_longer_than_the_heartbeat_allows(now_ms: int) -> None:
+    """Not one lease from now: the peers count from that heartbeat, too."""
+    assert opened(FIRST, 600) in owner().done(at(now_ms), claim(FIRST))
+
+
+def test_a_claim_confirmed_after_another_heartbeat_is_heard_as_long_as_that_one_allows() -> None:
+    tested = owner()
+    tested.vouch(at(800).mono)
+
+    assert opened(FIRST, 800) in tested.done(at(250), claim(FIRST))
+
+
+def test_what_is_held_is_kept_heard_by_each_heartbeat() -> None:
+    assert holder().vouch(at(1800).mono) == [opened(FIRST, 1800), opened(SECOND, 1800)]
+
+
+def test_nothing_but_a_heartbeat_and_a_confirmed_claim_opens_a_fence() -> None:
+    tested = holder()
+    later = [
+        *tested.tick(at(61_000)),
+        *tested.renew(at(61_000), Term(8)),
+        *tested.foreign(at(61_001), FIRST.ip, "02:00:00:00:00:99"),
+        *tested.done(at(61_002), release(FIRST)),
+    ]
+
+    assert later
+    assert not [action for action in later if isinstance(action, OpenFence)]
 
 
 def test_one_nanosecond_early_nothing_is_announced() -> None:
@@ -73,16 +133,21 @@ def test_one_nanosecond_early_nothing_is_announced() -> None:
     assert tested.tick(at(61_000)) == [announce(FIRST), announce(SECOND)]
 
 
-def test_letting_go_releases_all_and_announces_no_more() -> None:
+def test_letting_go_silences_all_then_releases_all_and_announces_no_more() -> None:
     tested = holder()
 
-    assert tested.let_go(Term(8)) == [release(FIRST, 8), release(SECOND, 8)]
+    assert tested.let_go(Term(8)) == [
+        closed(FIRST, 8),
+        closed(SECOND, 8),
+        release(FIRST, 8),
+        release(SECOND, 8),
+    ]
     assert tested.deadline() is None
     tested.done(at(2000), release(FIRST, 8))
     assert [item.held for item in tested.status()] == [False, True]
 
 
-def test_a_claim_that_is_confirmed_too_late_is_not_announced() -> None:
+def test_a_claim_that_is_confirmed_too_late_is_neither_heard_nor_announced() -> None:
     """The release is on its way already."""
     tested = owner()
     tested.let_go(Term(8))
@@ -123,7 +188,16 @@ def test_a_refused_release_is_tried_again() -> None:
     tested.failed(at(2000), ActionFailed(release(FIRST, 8), 16, "busy"))
 
     assert tested.tick(at(2099)) == []
-    assert tested.tick(at(2100)) == [release(FIRST, 8)]
+    assert tested.tick(at(2100)) == [closed(FIRST, 8), release(FIRST, 8)]
+
+
+def test_what_was_removed_is_not_kept_heard_and_is_claimed_behind_a_closed_fence() -> None:
+    tested = holder()
+    tested.removed(at(2000), FIRST.ip)
+
+    assert tested.vouch(at(2600).mono) == [opened(SECOND, 2600)]
+    assert tested.tick(at(2000)) == [closed(FIRST), claim(FIRST)]
+    assert opened(FIRST, 2600) in tested.done(at(2001), claim(FIRST))
 
 
 def test_a_refusal_that_no_longer_matters_is_forgotten() -> None:
@@ -177,3 +251,16 @@ def test_an_announcement_that_fails_is_an_alarm_and_gives_nothing_up() -> None:
 
     assert [alarm.kind for alarm in journal.alarms] == ["address.unannounced"]
     assert tested.tick(at(50)) == [announce(FIRST)]
+
+
+@pytest.mark.parametrize("action", [opened(FIRST), closed(FIRST)], ids=["open", "close"])
+def test_a_fence_that_fails_is_an_alarm_and_gives_nothing_up(
+    action: OpenFence | CloseFence,
+) -> None:
+    journal = Journal(Clocks())
+    tested = owner(journal)
+    tested.done(at(0), claim(FIRST))
+    tested.failed(at(0), ActionFailed(action, 1, "operation not permitted"))
+
+    assert [alarm.kind for alarm in journal.alarms] == ["fence.failed"]
+    assert tested.vouch(at(800).mono) == [opened(FIRST, 800)]
