@@ -19,7 +19,7 @@ from pyroute2 import IPRoute
 
 from haagent.lab.errors import LabError
 from haagent.lab.host import Host
-from haagent.lab.interrupts import undisturbed
+from haagent.lab.namespaces import configure
 
 HEARTBEAT_PORT = 6940
 """UDP destination port of haagent's heartbeats."""
@@ -117,10 +117,12 @@ class Faults:
             raise LabError(trouble)
 
     def _set_ports(self, ports: tuple[str, ...], state: str) -> None:
+        def set_ports(ip: IPRoute) -> None:
+            for port in ports:
+                ip.link("set", index=ip.link_lookup(ifname=port)[0], state=state)
+
         if ports:
-            with undisturbed(), IPRoute(netns=self._switch) as ip:
-                for port in ports:
-                    ip.link("set", index=ip.link_lookup(ifname=port)[0], state=state)
+            configure(self._switch, set_ports)
 
 
 def _ports(host: Host, interface: str | None = None) -> tuple[str, ...]:

@@ -24,10 +24,10 @@ from ipaddress import (
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute
 
 from haagent.lab.interrupts import undisturbed
-from haagent.lab.namespaces import end_namespace, run, write_sysctls
+from haagent.lab.namespaces import configure, end_namespace, make_namespace, run, write_sysctls
 from haagent.lab.process import Process
 
 _IFA_F_NODAD = 0x02
@@ -169,7 +169,7 @@ class Host:
 
     def boot(self) -> None:
         """Make the namespace with its interfaces, up and with their addresses."""
-        netns.create(self.namespace)
+        make_namespace(self.namespace)
         write_sysctls(self.namespace, _SYSCTLS)
         for network in self._networks:
             self._plug_in(network)
@@ -186,11 +186,13 @@ class Host:
             "address": network.hardware_address(self.number),
             "net_ns_fd": self.namespace,
         }
-        with IPRoute(netns=self._switch) as ip:
+
+        def plug_in(ip: IPRoute) -> None:
             ip.link("add", ifname=port, kind="veth", peer=peer)
             bridge = ip.link_lookup(ifname=network.bridge)[0]
             ip.link("set", index=ip.link_lookup(ifname=port)[0], master=bridge, state="up")
-        with IPRoute(netns=self.namespace) as ip:
+
+        def set_up(ip: IPRoute) -> None:
             index = ip.link_lookup(ifname=network.interface)[0]
             ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
             ip.link("set", index=index, state="up")
@@ -198,12 +200,17 @@ class Host:
             ip.addr("add", index=index, address=str(ipv4.ip), prefixlen=24)
             ip.addr("add", index=index, address=str(ipv6.ip), prefixlen=64, flags=_IFA_F_NODAD)
 
+        configure(self._switch, plug_in)
+        configure(self.namespace, set_up)
+
     def _unplug(self) -> None:
         # The kernel removes a namespace's interfaces some time later; the ports' names are
         # wanted again at once.
-        with IPRoute(netns=self._switch) as ip:
+        def unplug(ip: IPRoute) -> None:
             for port in self.ports.values():
                 ip.link("del", index=ip.link_lookup(ifname=port)[0])
+
+        configure(self._switch, unplug)
 
     def _interface(self, interface: str) -> dict[str, Any]:
         output = run("ip", "-n", self.namespace, "-json", "address", "show", "dev", interface)

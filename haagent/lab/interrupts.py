@@ -8,11 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the end of the block, where they are raised again.
-
-    pyroute2 enters a namespace in a forked child and ends it by SIGTERM: a handler of the caller
-    that raises would run there too, and take the laboratory apart from inside the child.
-    """
+    """Hold SIGINT and SIGTERM back until the end of the block, where they are raised again."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python runs signal handlers in the main thread only.
         return

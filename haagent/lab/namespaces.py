@@ -1,7 +1,9 @@
 """Named network namespaces: what a host and a switch need of them.
 
-What this module does not do: make one (``pyroute2.netns.create``), or know whose it is
-(``haagent.lab.claims``).
+Nothing here forks: pyroute2 would, to make a namespace and to open a socket in one, and a fork
+of a process with threads (gRPC's, say) may hang, or run the caller's signal handlers twice.
+
+What this module does not do: know whose a namespace is (``haagent.lab.claims``).
 """
 
 import os
@@ -9,15 +11,39 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from pyroute2 import netns
+from pyroute2 import IPRoute, netns
 
 from haagent.lab.errors import LabError
 
+T = TypeVar("T")
+
 NETNS_DIRECTORY = Path("/run/netns")
+
+
+def make_namespace(namespace: str) -> None:
+    """Make ``namespace``.  Raises: LabError."""
+    run("ip", "netns", "add", namespace)
+
+
+def configure(namespace: str, change: Callable[[IPRoute], T]) -> T:
+    """Return what ``change`` returns when it is called with a netlink socket of ``namespace``.
+
+    It runs in a thread of its own, which alone enters the namespace.
+    """
+
+    def enter_and_change() -> T:
+        netns.setns(namespace)
+        with IPRoute() as ip:
+            return change(ip)
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(enter_and_change).result()
 
 
 def write_sysctls(namespace: str, settings: Mapping[str, int]) -> None:

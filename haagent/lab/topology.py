@@ -20,14 +20,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TypeVar
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute
 
 from haagent.lab.claims import checked_name, claimed, directory_of
 from haagent.lab.errors import LabError
 from haagent.lab.faults import Faults
 from haagent.lab.host import NETWORKS, Host
 from haagent.lab.interrupts import undisturbed
-from haagent.lab.namespaces import NETNS_DIRECTORY, write_sysctls
+from haagent.lab.namespaces import NETNS_DIRECTORY, configure, make_namespace, write_sysctls
 
 T = TypeVar("T")
 
@@ -127,15 +127,18 @@ class Lab:
     def _build_switch(self) -> None:
         namespace = self._namespace(_SWITCH)
         self._new_directory(_SWITCH)
-        netns.create(namespace)
+        make_namespace(namespace)
         # A switch has nothing to say of its own accord.
         write_sysctls(namespace, {"ipv6/conf/default/disable_ipv6": 1})
-        options = {"br_stp_state": 0, "br_forward_delay": 0, "br_mcast_snooping": 0}
-        with IPRoute(netns=namespace) as ip:
-            for network in NETWORKS:
-                ip.link("add", ifname=network.bridge, kind="bridge", **options)
-                ip.link("set", index=ip.link_lookup(ifname=network.bridge)[0], state="up")
+        configure(namespace, _add_bridges)
 
     def _end_processes(self) -> None:
         for host in self.hosts.values():
             host.end_processes()
+
+
+def _add_bridges(ip: IPRoute) -> None:
+    options = {"br_stp_state": 0, "br_forward_delay": 0, "br_mcast_snooping": 0}
+    for network in NETWORKS:
+        ip.link("add", ifname=network.bridge, kind="bridge", **options)
+        ip.link("set", index=ip.link_lookup(ifname=network.bridge)[0], state="up")
