@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 import pytest
 from pyroute2 import netns
@@ -109,7 +110,7 @@ class Far:
         self, question: Callable[[IPAddress], Packet], *asked: IPAddress
     ) -> set[IPAddress]:
         """Ask about each address and then an ordinary one; return which of them answered."""
-        ordinary: IPAddress = OWN4 if asked[0].version == 4 else OWN6
+        ordinary: IPAddress = OWN6 if VIP6 in asked else OWN4
         for address in (*asked, ordinary):
             self.send(question(address))
         return self.who_spoke(last=ordinary)
@@ -277,6 +278,21 @@ def test_a_question_with_a_priority_tag_is_answered_only_while_open(far: Far, gu
     assert far.answering(tagged, VIP4) == set()
     open_all(guard, soon())
     assert far.answering(tagged, VIP4) == {VIP4}
+
+
+def test_this_host_learns_from_an_announcement_where_the_address_is_now(
+    pair: Pair, far: Far, guard: Guard
+) -> None:
+    pair.run_near("ip", "addr", "del", f"{VIP4}/32", "dev", "eth0")
+    # Otherwise an entry is kept for a second after every change.
+    pair.run_near("sysctl", "-qw", "net.ipv4.neigh.eth0.locktime=0")
+    before = ("ip", "neigh", "replace", str(VIP4), "lladdr", "02:00:00:00:00:99", "dev", "eth0")
+    pair.run_near(*before, "nud", "stale")
+
+    far.send(ARP(op=1, hwsrc=far.mac, psrc=str(VIP4), pdst=str(VIP4)))
+
+    assert far.answering(arp) == set()
+    assert far.mac in pair.run_near("ip", "neigh", "show", str(VIP4))
 
 
 def test_installing_again_changes_nothing_for_an_open_address(far: Far, guard: Guard) -> None:
@@ -503,6 +519,13 @@ def test_a_killed_holder_is_silent_at_once_whatever_its_deadline(
     assert far.answers() == set()
 
 
+def test_what_keeps_an_address_open_is_released_before_all_else(far: Far, holder: Holder) -> None:
+    """The kernel starts at the highest descriptor, and a packet socket takes it some 15 ms."""
+    opened = Path(f"/proc/{holder.process.pid}/fd").iterdir()
+
+    assert max(int(descriptor.name) for descriptor in opened) >= 512
+
+
 def test_a_child_does_not_keep_a_dead_holders_address_open(far: Far, holder: Holder) -> None:
     """Not even one that was started with every inheritable descriptor."""
     holder.do(soon())
@@ -582,6 +605,19 @@ def test_remove_cleans_up_after_a_dead_agent(pair: Pair, far: Far, holder: Holde
 
     assert "haagent" not in traces(pair)
     assert far.answers() == ALL
+
+
+def test_remove_takes_away_what_a_dead_agent_made_and_another_took_over(
+    pair: Pair, far: Far
+) -> None:
+    dead = Holder()
+    dead.kill()
+    fence = Fence(ETH0)
+    fence.install()
+
+    fence.remove()
+
+    assert "clsact" not in traces(pair)
 
 
 def test_remove_leaves_what_others_have_on_the_interface(pair: Pair, far: Far) -> None:
