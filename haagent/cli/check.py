@@ -1,7 +1,7 @@
 """``haagent check``: judge a configuration file, and say what follows from it.
 
-What it prints as guaranteed and as not covered is the row of protocol.md 3.9 that applies
-to best-effort mode, without a kernel fence, which this version does not have.
+What it prints as guaranteed and as not covered are the rows of protocol.md 3.9 that apply to
+best-effort mode with the kernel fence.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from haagent.cli.configuration import read
 from haagent.config.values import shown
 from haagent.core.settings import (
     AgentSettings,
+    FenceLevel,
     GroupSettings,
     HeartbeatSettings,
     PathSettings,
@@ -24,7 +25,8 @@ def check(config: Path) -> None:
     """Print OK and a summary of ``config``."""
     settings = read(config).settings
     print("OK\n")
-    for label, text in (*_contents(settings), *_times(settings.heartbeat)):
+    facts = (*_contents(settings), ("fence", _fence(settings.fence)), *_times(settings.heartbeat))
+    for label, text in facts:
         print(f"{label:<13}{text}")
     print("\nguaranteed:")
     _print_points(_guaranteed(settings.heartbeat))
@@ -72,6 +74,11 @@ def _times(heartbeat: HeartbeatSettings) -> Iterator[tuple[str, str]]:
 def _guaranteed(heartbeat: HeartbeatSettings) -> Iterator[str]:
     yield "agents that hear each other settle on exactly one master for each group"
     yield "a planned handover releases the addresses before another agent claims them"
+    yield (
+        "at fence levels bpf and nft the addresses of an agent that is killed fall silent at once, "
+        f"of one that hangs or is stopped {shown(heartbeat.lease)} after its last heartbeat, "
+        "before a peer takes over"
+    )
     if _cards(heartbeat) > 1:
         yield "no agent is taken for dead because one path to it failed"
 
@@ -89,10 +96,27 @@ def _not_covered(heartbeat: HeartbeatSettings) -> Iterator[str]:
         )
         yield "a master that clients cannot reach stays master while a path still carries it"
     yield (
-        "no kernel fence in this version: the addresses of an agent that is killed stay on its "
-        "server until 'haagent release', which systemd runs when the service ends (ExecStopPost); "
-        "those of one that hangs stay until systemd's watchdog ends it"
+        f"at fence level lifetime the addresses of a dead or hung agent stay for up to "
+        f"{_lifetime_s(heartbeat)} s, so that two servers may answer for them"
     )
+    yield "at fence level nft somebody who flushes all nftables rules opens the fence for a moment"
+
+
+def _fence(least: FenceLevel) -> str:
+    levels = [level.value for level in FenceLevel]
+    allowed = levels[: levels.index(least.value) + 1]
+    text = " or else ".join(allowed)
+    if least is FenceLevel.LIFETIME:
+        return f"{text}: the best that kernel and privileges allow, 'haagent status' shows which"
+    return f"{text}, or the agent does not start"
+
+
+def _lifetime_s(heartbeat: HeartbeatSettings) -> float:
+    """Return how long an address with a lifetime may outlive its last heartbeat, in seconds.
+
+    The kernel counts whole seconds and looks late: up to 1.4 s after the end.
+    """
+    return -(-heartbeat.lease // 1_000_000_000) + 1.4
 
 
 def _cards(heartbeat: HeartbeatSettings) -> int:

@@ -2,33 +2,47 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from haagent.adapters.fence import Fence
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.state_file import AlreadyRunning, require_unused
-from haagent.cli.configuration import read
-from haagent.config import Loaded
-from haagent.core.settings import IPInterface
+from haagent.config import ConfigurationError, load
+from haagent.core.settings import IPAddress
+from haagent.core.units import seconds
 from haagent.runtime.release import release_leftovers, virtual_addresses
 
 
 def release(config: Path) -> None:
     """Remove the addresses that are ours, and say which; none is fine.
 
+    With a configuration that cannot be used those are removed that carry our tag: a file that
+    was broken while the agent ran must not keep its addresses alive when it dies.
+
     Exits with 1 when the kernel refuses or the agent is still running, 2 on a bad configuration.
     """
+    addresses: Mapping[str, frozenset[IPAddress]] = {}
+    problems = None
     try:
-        removed = asyncio.run(_release(read(config)))
+        try:
+            loaded = load(config)
+            require_unused(loaded.state_dir)
+            addresses = virtual_addresses(loaded.settings)
+        except ConfigurationError as error:
+            problems = error
+        asyncio.run(_release(addresses))
     except (AlreadyRunning, OSError) as error:
         print(f"haagent: {error}", file=sys.stderr)
         sys.exit(1)
-    for interface, address in removed:
+    if problems is not None:
+        print(problems, file=sys.stderr)
+        sys.exit(2)
+
+
+async def _release(addresses: Mapping[str, frozenset[IPAddress]]) -> None:
+    netlink = Netlink(addresses, lambda _event: None, seconds(1))
+    for interface, address in await release_leftovers(netlink):
         print(f"removed {address} from {interface}")
-
-
-async def _release(loaded: Loaded) -> list[tuple[str, IPInterface]]:
-    require_unused(loaded.state_dir)
-    settings = loaded.settings
-    addresses = virtual_addresses(settings)
-    netlink = Netlink(addresses, lambda _event: None, settings.heartbeat.interval)
-    return await release_leftovers(netlink)
+    # Last: until then a dead agent's guard keeps its addresses silent.
+    Fence(addresses).remove()

@@ -97,7 +97,7 @@ def _plain(message: Message) -> dict[str, object]:
         if field.has_presence and not message.HasField(field.name):
             plain[field.name] = None
         elif field.message_type is None:
-            plain[field.name] = value
+            plain[field.name] = list(value) if field.is_repeated else value
         elif field.is_repeated:
             plain[field.name] = [_plain(item) for item in value]
         else:

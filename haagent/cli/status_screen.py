@@ -76,8 +76,10 @@ def _head(reply: pb.StatusReply) -> Iterator[RenderableType]:
     yield f"cluster {reply.cluster} as {reply.node} sees it at {reply.time}"
     yield (
         f"haagent {runtime.version}, pid {runtime.pid}, up {_duration(runtime.uptime_ms)},"
-        f" loop at most {runtime.loop_lateness_ms:.1f} ms late"
+        f" loop at most {runtime.loop_lateness_ms:.1f} ms late, fence {runtime.fence}"
     )
+    for reason in runtime.fence_refused:
+        yield f"  {reason}"
     for alarm in reply.alarms:
         word = alarm.severity.upper()
         line = f"{word} {alarm.kind} for {_duration(alarm.age_ms)}: {alarm.text}"

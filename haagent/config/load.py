@@ -26,6 +26,7 @@ from haagent.core.identity import GroupId, Priority, group_id
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
+    FenceLevel,
     GroupSettings,
     HAProxySettings,
     HeartbeatSettings,
@@ -106,6 +107,7 @@ def _settings(file: File, home: Path) -> AgentSettings:
         heartbeat=_heartbeat(file.heartbeat),
         groups=tuple(_group(name, section) for name, section in file.groups.items()),
         haproxy=_haproxy(file, file.haproxy, home) if file.haproxy else None,
+        fence=file.fence.require if file.fence else FenceLevel.LIFETIME,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from haagent.config import addresses, values
-from haagent.core.settings import IPAddress, IPInterface, When
+from haagent.core.settings import FenceLevel, IPAddress, IPInterface, When
 from haagent.core.units import DurationNs, milliseconds, seconds
 
 Name: TypeAlias = Annotated[str, PlainValidator(values.name)]
@@ -25,6 +25,7 @@ Port: TypeAlias = Annotated[int, PlainValidator(values.whole(1, 65_535))]
 Weight: TypeAlias = Annotated[int, PlainValidator(values.whole(0, 256))]
 Truth: TypeAlias = Annotated[bool, PlainValidator(values.truth)]
 Role: TypeAlias = Annotated[When, PlainValidator(values.choice(When))]
+Level: TypeAlias = Annotated[FenceLevel, PlainValidator(values.choice(FenceLevel))]
 VirtualAddress: TypeAlias = Annotated[IPInterface, PlainValidator(addresses.virtual_address)]
 Peer: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.peer)]
 MulticastGroup: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.multicast_group)]
@@ -82,6 +83,10 @@ class HAProxySection(Section):
     backends: Annotated[dict[HAProxyName, BackendSection], Filled]
 
 
+class FenceSection(Section):
+    require: Level
+
+
 class File(Section):
     node: Name | None = None
     cluster: Name
@@ -91,3 +96,4 @@ class File(Section):
     heartbeat: HeartbeatSection
     groups: Annotated[dict[Name, GroupSection], Filled]
     haproxy: HAProxySection | None = None
+    fence: FenceSection | None = None

@@ -185,20 +185,24 @@ class Hlc(_message.Message):
     def __init__(self, ms: _Optional[int] = ..., counter: _Optional[int] = ...) -> None: ...
 
 class Runtime(_message.Message):
-    __slots__ = ("version", "pid", "uptime_ms", "config_file", "loop_lateness_ms", "discards")
+    __slots__ = ("version", "pid", "uptime_ms", "config_file", "loop_lateness_ms", "discards", "fence", "fence_refused")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FILE_FIELD_NUMBER: _ClassVar[int]
     LOOP_LATENESS_MS_FIELD_NUMBER: _ClassVar[int]
     DISCARDS_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    FENCE_REFUSED_FIELD_NUMBER: _ClassVar[int]
     version: str
     pid: int
     uptime_ms: int
     config_file: str
     loop_lateness_ms: float
     discards: _containers.RepeatedCompositeFieldContainer[Discards]
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., config_file: _Optional[str] = ..., loop_lateness_ms: _Optional[float] = ..., discards: _Optional[_Iterable[_Union[Discards, _Mapping]]] = ...) -> None: ...
+    fence: str
+    fence_refused: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., config_file: _Optional[str] = ..., loop_lateness_ms: _Optional[float] = ..., discards: _Optional[_Iterable[_Union[Discards, _Mapping]]] = ..., fence: _Optional[str] = ..., fence_refused: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Discards(_message.Message):
     __slots__ = ("source", "reason", "count")

@@ -15,7 +15,7 @@ from enum import Enum
 from haagent.control import haagent_pb2 as pb
 from haagent.core.actions import Backend, Record
 from haagent.core.messages import DiscardReason
-from haagent.core.settings import IPAddress
+from haagent.core.settings import FenceLevel, IPAddress
 from haagent.core.status import (
     Alarm,
     BackendsStatus,
@@ -43,6 +43,9 @@ class RuntimeFacts:
     """The latest that the event loop woke in the last minute."""
     discards: Mapping[tuple[IPAddress, DiscardReason], int]
     """How many datagrams changed nothing, since the start."""
+    fence: FenceLevel
+    fence_refused: tuple[str, ...]
+    """Why no better level of the fence is in force, a sentence each."""
 
 
 def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusReply:
@@ -164,6 +167,8 @@ def _runtime(facts: RuntimeFacts, now: Moment) -> pb.Runtime:
             pb.Discards(source=str(source), reason=_word(reason), count=count)
             for (source, reason), count in facts.discards.items()
         ],
+        fence=_word(facts.fence),
+        fence_refused=facts.fence_refused,
     )
 
 

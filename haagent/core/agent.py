@@ -36,9 +36,11 @@ from haagent.core.events import (
     Event,
     ForeignAddressSeen,
     LinkChanged,
+    PathChanged,
     SettingsChanged,
     SettingsRejected,
     StopRequested,
+    StrangerHeard,
     Tick,
 )
 from haagent.core.group import Group
@@ -61,6 +63,8 @@ from haagent.core.units import DurationNs, Moment, MonoNs, between, milliseconds
 TWIN_ALARM = seconds(10)
 CONFIG_ALARM = seconds(30)
 SKEW_ALARM = seconds(30)
+STRANGER_ALARM = seconds(90)
+"""Longer than the minute at which the same stranger is reported again."""
 
 
 class Agent:
@@ -154,6 +158,8 @@ class Agent:
                 return []
             case DatagramReceived():
                 return self._receive(now, event)
+            case PathChanged() | StrangerHeard():
+                return self._watch_paths(now, event)
             case LinkChanged(interface, up):
                 return self._link_changed(now, interface, up=up)
             case AddressRemoved() | ForeignAddressSeen():
@@ -247,6 +253,18 @@ class Agent:
         text = f"{peer.name} has other addresses or another interval in {group.settings.name}"
         self._journal.alarm(now, "config.differs", subject, text, lasts=CONFIG_ALARM)
 
+    def _watch_paths(self, now: Moment, event: PathChanged | StrangerHeard) -> list[Action]:
+        match event:
+            case PathChanged(path, ""):
+                self._journal.clear(now, "path.down", str(path))
+            case PathChanged(path, trouble):
+                text = f"path {path} carries no heartbeats: {trouble}"
+                self._journal.alarm(now, "path.down", str(path), text)
+            case StrangerHeard(source, reason):
+                text = f"{source} sends datagrams that are refused: {reason.name.lower()}"
+                self._journal.alarm(now, "peer.refused", text, text, lasts=STRANGER_ALARM)
+        return []
+
     def _link_changed(self, now: Moment, interface: str, *, up: bool) -> list[Action]:
         subject = f"interface {interface}"
         if up:
@@ -318,6 +336,7 @@ class Agent:
                 group.reconfigure(now, settings)
         if self._backends is not None and event.settings.haproxy is not None:
             self._backends.reconfigure(event.settings.haproxy)
+            self._journal.record(now, "config.applied", "HAProxy servers as the file has them")
         return []
 
     # What is due, and what follows for HAProxy and for the end.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from haagent.core.actions import Action, Backend
-from haagent.core.messages import Datagram
+from haagent.core.messages import Datagram, DiscardReason
 from haagent.core.settings import AgentSettings, IPAddress
 from haagent.core.units import MonoNs
 
@@ -23,6 +23,23 @@ class DatagramReceived:
     source: IPAddress
     received_at: MonoNs
     datagram: Datagram
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """One of our own paths began or ceased to carry heartbeats."""
+
+    path: int
+    trouble: str
+    """What is wrong, beginning with the interface; empty when all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerHeard:
+    """``source`` goes on sending datagrams that cannot be of this cluster, or not genuine."""
+
+    source: IPAddress
+    reason: DiscardReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +121,8 @@ class SettingsRejected:
 Event: TypeAlias = (
     Tick
     | DatagramReceived
+    | PathChanged
+    | StrangerHeard
     | LinkChanged
     | AddressRemoved
     | ForeignAddressSeen

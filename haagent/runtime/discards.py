@@ -1,8 +1,9 @@
 """Datagrams that changed nothing: counted by source and reason, told at most once a minute."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from haagent.core.events import Event
 from haagent.core.messages import DiscardReason
 from haagent.core.settings import IPAddress
 from haagent.core.units import MonoNs, later, seconds
@@ -21,7 +22,9 @@ _ORDINARY = {DiscardReason.UNPROVEN, DiscardReason.OTHER_DESTINATION, DiscardRea
 class Discards:
     """See the module docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, post: Callable[[Event], None]) -> None:
+        """``post`` hears of each source and reason as often as the log does."""
+        self._post = post
         self._counts: Counter[tuple[IPAddress, DiscardReason]] = Counter()
         self._told: dict[tuple[IPAddress, DiscardReason], MonoNs] = {}
 

@@ -6,11 +6,12 @@ are waited for; HAProxy, the disk and the log have tasks or threads of their own
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from haagent.adapters import clock
 from haagent.adapters.datagrams import Datagrams
+from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
 from haagent.adapters.link_frames import LinkFrames
 from haagent.adapters.netlink import Netlink
@@ -19,8 +20,10 @@ from haagent.core.actions import (
     Action,
     AnnounceAddress,
     ClaimAddress,
+    CloseFence,
     CountDiscard,
     Finished,
+    OpenFence,
     Record,
     ReleaseAddress,
     ReserveTerm,
@@ -29,11 +32,15 @@ from haagent.core.actions import (
 )
 from haagent.core.events import ActionDone, ActionFailed, Event
 from haagent.core.identity import NO_TERM, GroupId, Term
-from haagent.core.settings import AgentSettings, IPInterface
+from haagent.core.settings import AgentSettings, FenceLevel, IPInterface
+from haagent.core.units import DurationNs, MonoNs, between, seconds
 from haagent.runtime import log
 from haagent.runtime.discards import Discards
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import encode
+
+LAST_NET = seconds(10)
+"""Lifetime of an address beside a better fence: gone even where all else fails."""
 
 
 class Performer:
@@ -46,6 +53,7 @@ class Performer:
         keyring: Keyring,
         datagrams: Datagrams,
         netlink: Netlink,
+        fence: Fence,
         frames: LinkFrames,
         haproxy: HAProxyRuntime | None,
         state: StateFile,
@@ -56,11 +64,16 @@ class Performer:
         self._keyring = keyring
         self._datagrams = datagrams
         self._netlink = netlink
+        self._fence = fence
         self._frames = frames
         self._haproxy = haproxy
         self._state = state
         self._discards = discards
         self._post = post
+        self._lifetime = LAST_NET
+        if fence.level is FenceLevel.LIFETIME:
+            self._lifetime = settings.heartbeat.lease
+        self._prolonged: dict[tuple[str, IPInterface], MonoNs] = {}
         self._applied: dict[GroupId, Term] = {}
         """The fencing token: the highest term that any side effect carried."""
         self._writing: set[asyncio.Task[None]] = set()
@@ -74,10 +87,8 @@ class Performer:
         match action:
             case SendDatagram():
                 self._send(action)
-            case ClaimAddress():
-                await self._change(action, self._netlink.claim)
-            case ReleaseAddress():
-                await self._change(action, self._netlink.release)
+            case ClaimAddress() | ReleaseAddress() | OpenFence() | CloseFence():
+                await self._change(action)
             case AnnounceAddress():
                 self._announce(action)
             case SetBackends():
@@ -100,19 +111,41 @@ class Performer:
             payload = encode(action.datagram, self._keyring, source)
             self._datagrams.send(path, action.destination, payload)
 
-    async def _change(
-        self,
-        action: ClaimAddress | ReleaseAddress,
-        change: Callable[[str, IPInterface], Awaitable[None]],
-    ) -> None:
+    async def _change(self, action: ClaimAddress | ReleaseAddress | OpenFence | CloseFence) -> None:
+        """Do what an address takes, and answer where the core waits for it."""
         if self._is_stale(action, action.group, action.term):
             return
+        interface, address = action.interface, action.address
         try:
-            await change(action.interface, action.address)
+            match action:
+                case ClaimAddress():
+                    await self._claim(interface, address)
+                case ReleaseAddress():
+                    await self._netlink.release(interface, address)
+                case OpenFence():
+                    self._fence.open(interface, address.ip, action.until)
+                    await self._prolong(interface, address)
+                case CloseFence():
+                    self._fence.close(interface, address.ip)
         except OSError as error:
             self._failed(action, error)
         else:
-            self._post(ActionDone(action))
+            if isinstance(action, ClaimAddress | ReleaseAddress):
+                self._post(ActionDone(action))
+
+    async def _claim(self, interface: str, address: IPInterface) -> None:
+        await self._netlink.claim(interface, address, self._lifetime)
+        self._prolonged[interface, address] = clock.now().mono
+
+    async def _prolong(self, interface: str, address: IPInterface) -> None:
+        """Keep the last net: the address's own lifetime, not renewed oftener than it takes.
+
+        Each renewal wakes everybody on the host who listens to rtnetlink.
+        """
+        pause = DurationNs(0) if self._fence.level is FenceLevel.LIFETIME else self._lifetime // 2
+        renewed_at = self._prolonged.get((interface, address))
+        if renewed_at is not None and between(renewed_at, clock.now().mono) >= pause:
+            await self._claim(interface, address)
 
     def _announce(self, action: AnnounceAddress) -> None:
         if self._is_stale(action, action.group, action.term):

@@ -20,12 +20,13 @@ def _fixed(old: Loaded, new: Loaded) -> Iterator[tuple[str, object, object]]:
     yield "control_socket", old.control_socket, new.control_socket
     yield "heartbeat", before.heartbeat, after.heartbeat
     yield "groups", _places(before), _places(after)
+    yield "fence", before.fence, after.fence
     yield "haproxy.socket", _socket(before), _socket(after)
 
 
 def _places(settings: AgentSettings) -> list[tuple[object, ...]]:
     """Return the groups without priority and preemption, which may change while they run."""
-    return [(group.name, group.interface, group.addresses) for group in settings.groups]
+    return sorted((group.name, group.interface, group.addresses) for group in settings.groups)
 
 
 def _socket(settings: AgentSettings) -> str | None:

@@ -11,6 +11,7 @@ from random import SystemRandom
 
 from haagent.adapters import clock
 from haagent.adapters.datagrams import Datagrams, Received
+from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
 from haagent.adapters.link_frames import LinkFrames
 from haagent.adapters.netlink import Netlink
@@ -24,6 +25,7 @@ from haagent.core.actions import Action, Record
 from haagent.core.agent import Agent
 from haagent.core.events import (
     DatagramReceived,
+    PathChanged,
     SettingsChanged,
     SettingsRejected,
     StopRequested,
@@ -58,13 +60,14 @@ class Daemon:
         self._config = config
         self._loaded = loaded
         self._started = clock.now()
-        self._discards = Discards()
         self._systemd = Systemd(os.environ)
         self._state = StateFile.open(loaded.state_dir, self._started.wall)
         self._agent = self._make_agent(loaded)
         self._driver = Driver(self._agent)
         post = self._driver.post
+        self._discards = Discards(post)
         self._netlink = Netlink(addresses, post, settings.heartbeat.interval)
+        self._fence = Fence(addresses, settings.fence)
         self._frames = LinkFrames(addresses, post)
         self._datagrams = Datagrams(
             settings.heartbeat,
@@ -83,6 +86,7 @@ class Daemon:
             keyring=self._keyring,
             datagrams=self._datagrams,
             netlink=self._netlink,
+            fence=self._fence,
             frames=self._frames,
             haproxy=self._haproxy,
             state=self._state,
@@ -97,6 +101,7 @@ class Daemon:
         """
         for note in self._state.notes:
             logger.warning("%s", note)
+        self._install_fence()
         await self._release()
         try:
             async with asyncio.TaskGroup() as group:
@@ -112,11 +117,20 @@ class Daemon:
                     task.cancel()
         finally:
             await self._release()
+            self._fence.remove()
             self._state.close()
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._control.run]
+        runs.append(lambda: self._fence.run(logger.warning))
         return runs if self._haproxy is None else [*runs, self._haproxy.run]
+
+    def _install_fence(self) -> None:
+        """Silence the addresses before any of them can be here."""
+        self._fence.install()
+        for reason in self._fence.refused:
+            logger.warning("%s", reason)
+        logger.info("fence: %s", self._fence.level.value)
 
     async def _release(self) -> None:
         for interface, address in await release_leftovers(self._netlink):
@@ -180,6 +194,7 @@ class Daemon:
             logger.warning("path %d: %s", path, text)
         else:
             logger.info("path %d: carries heartbeats", path)
+        self._driver.post(PathChanged(path, text))
 
     def _observe(self, actions: Sequence[Action]) -> None:
         self._systemd.alive()
@@ -200,5 +215,7 @@ class Daemon:
             config_file=str(self._config),
             loop_lateness=self._driver.lateness.worst,
             discards=self._discards.counts,
+            fence=self._fence.level,
+            fence_refused=self._fence.refused,
         )
         return status_reply(self._agent.status(), clock.now(), facts)

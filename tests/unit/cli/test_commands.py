@@ -46,6 +46,8 @@ group        web: 192.0.2.100/32 on eth0, priority 150
              a better agent takes over from a healthy master: after 5s
 haproxy      /run/haproxy/admin.sock
              backend app: app1, app2
+fence        bpf or else nft or else lifetime: the best that kernel and privileges allow, \
+'haagent status' shows which
 heartbeat    every 200ms as master, every 1s as backup
 detection    450ms to 650ms after the master dies, 20ms more for each better backup
 election     waits up to 30ms for answers
@@ -55,13 +57,15 @@ stall        an agent that stood still for 650ms first releases all
 guaranteed:
   - agents that hear each other settle on exactly one master for each group
   - a planned handover releases the addresses before another agent claims them
+  - at fence levels bpf and nft the addresses of an agent that is killed fall silent at once, of
+    one that hangs or is stopped 600ms after its last heartbeat, before a peer takes over
 
 not covered:
   - all paths use one network card: while agents there cannot hear each other, each side has a
     master of its own
-  - no kernel fence in this version: the addresses of an agent that is killed stay on its server
-    until 'haagent release', which systemd runs when the service ends (ExecStopPost); those of
-    one that hangs stay until systemd's watchdog ends it
+  - at fence level lifetime the addresses of a dead or hung agent stay for up to 2.4 s, so that
+    two servers may answer for them
+  - at fence level nft somebody who flushes all nftables rules opens the fence for a moment
 """
     )
 

@@ -19,6 +19,7 @@ from haagent.core.actions import Backend, Record, Server, Severity
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.identity import BootId, Priority, Term, boot_id, node_id
 from haagent.core.messages import DiscardReason, RoleReason, State
+from haagent.core.settings import FenceLevel
 from haagent.core.status import (
     AddressStatus,
     Alarm,
@@ -146,6 +147,8 @@ FACTS = RuntimeFacts(
     config_file="/etc/haagent/haagent.yml",
     loop_lateness=milliseconds(2),
     discards={(IPv4Address("10.0.0.66"), DiscardReason.BAD_MAC): 12},
+    fence=FenceLevel.NFT,
+    fence_refused=("fence level bpf cannot be had: no CAP_BPF",),
 )
 
 

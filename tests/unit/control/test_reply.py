@@ -5,6 +5,7 @@ from dataclasses import replace
 from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.core.actions import Severity
 from haagent.core.identity import BootId, NodeId
+from haagent.core.settings import FenceLevel
 from haagent.core.status import Alarm, Status
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, seconds
 
@@ -27,6 +28,8 @@ FACTS = RuntimeFacts(
     config_file="",
     loop_lateness=DurationNs(1_500_000),
     discards={},
+    fence=FenceLevel.BPF,
+    fence_refused=(),
 )
 
 
