@@ -344,6 +344,23 @@ def test_an_interface_that_comes_later_or_again_is_guarded(pair: Pair, guard: Gu
     far.close()
 
 
+@pytest.mark.parametrize("kind", [BpfGuard, NftGuard])
+def test_another_interface_under_the_same_name_is_guarded_anew(
+    pair: Pair, kind: type[Guard]
+) -> None:
+    pair.run_near("ip", "link", "add", "eth1", "type", "veth", "peer", "eth1", "netns", pair.far)
+    guard = kind({"eth0": VIPS, "eth1": frozenset()})
+    assert guard.install() == ["eth0", "eth1"]
+
+    pair.run_near("ip", "link", "set", "eth0", "down")
+    pair.run_near("ip", "link", "set", "eth0", "name", "old")
+    pair.run_near("ip", "link", "set", "eth1", "name", "eth0")
+
+    assert guard.install() == ["eth0"]
+    assert guard.install() == []
+    guard.let_go()
+
+
 def test_opening_and_closing_where_no_interface_is_does_no_harm(pair: Pair, guard: Guard) -> None:
     pair.run_near("ip", "link", "del", "eth0")
 

@@ -15,7 +15,6 @@ import errno
 import socket
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from ipaddress import IPv4Address
 from mmap import mmap
 from pathlib import Path
@@ -97,7 +96,7 @@ class BpfGuard:
 
     def _install_on(self, interface: str) -> bool:
         index = link.index(interface)
-        if not index or (self._ids and _standing(index) == self._ids):
+        if not index or (self._indexes.get(interface) == index and _standing(index) == self._ids):
             return False
         self._fill_slots(interface, index)
         self._attach(index)
@@ -117,14 +116,13 @@ class BpfGuard:
     def _fill_slots(self, interface: str, index: int) -> None:
         """Tell the programs which addresses to guard, before they see a packet."""
         slots, before = self._object.map("slots"), self._indexes.get(interface)
-        self._indexes[interface] = index
-        alive = {number for number, _ in socket.if_nameindex()}
+        if before and before not in [number for number, _ in socket.if_nameindex()]:
+            for address in self._addresses[interface]:
+                libbpf.map_delete(slots, _key(before, address))
         for address in self._addresses[interface]:
-            if before not in alive:
-                with suppress(FileNotFoundError):
-                    libbpf.map_delete(slots, _key(before or 0, address))
             slot = struct.pack("=I", self._slots[interface, address])
             libbpf.map_store(slots, _key(index, address), slot)
+        self._indexes[interface] = index
 
 
 def _standing(index: int) -> dict[int, int]:
@@ -137,7 +135,7 @@ def _standing(index: int) -> dict[int, int]:
 
 
 def _has_ours(index: int) -> bool:
-    """Return whether a filter stands that says that the clsact was made for it."""
+    """Return whether a dead agent's filter says that the clsact was made for it."""
     return any(libbpf.attached(index, point, _PRIORITY, _OVER_OUR_CLSACT) for point in _PROGRAMS)
 
 
