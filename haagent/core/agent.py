@@ -334,8 +334,12 @@ class Agent:
             group = self._groups[settings.id]
             if group.settings != settings:
                 group.reconfigure(now, settings)
-        if self._backends is not None and event.settings.haproxy is not None:
-            self._backends.reconfigure(event.settings.haproxy)
+        haproxy = event.settings.haproxy
+        if (
+            self._backends is not None
+            and haproxy is not None
+            and self._backends.reconfigure(haproxy)
+        ):
             self._journal.record(now, "config.applied", "HAProxy servers as the file has them")
         return []
 

@@ -48,9 +48,11 @@ class Backends:
         self._wanted = wanted
         return [SetBackends(terms=tuple(terms.items()), backends=wanted)]
 
-    def reconfigure(self, settings: HAProxySettings) -> None:
-        """Want other servers from the next :meth:`update` on."""
+    def reconfigure(self, settings: HAProxySettings) -> bool:
+        """Go by ``settings`` from the next :meth:`update` on; return whether they are others."""
+        changed = settings != self._settings
         self._settings = settings
+        return changed
 
     def observed(self, event: BackendsObserved) -> None:
         """Take in what HAProxy has."""

@@ -355,14 +355,15 @@ class Election:
         return None
 
     def _master_age(self, now: MonoNs) -> DurationNs | None:
-        # Half an interval late is still "I hear the master": the veto against one broken link.
+        # Who hears the master knows that its fence may be open: the veto against a claim of
+        # one that does not hear it, or heard it longer ago.
         if self.state.owns_addresses:
             return DurationNs(0)
         peer = None if self.master is None else self._membership.get(self.master)
         if peer is None or not peer.alive:
             return None
         age = between(peer.last_heard, now)
-        return age if age < self._timing.interval * 3 // 2 else None
+        return age if age < self._timing.lease else None
 
     def _objection(self, code: ObjectionCode, remaining: DurationNs) -> Objection:
         remaining_ms = max(0, -(-remaining // 1_000_000))

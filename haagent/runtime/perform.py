@@ -119,6 +119,8 @@ class Performer:
         try:
             match action:
                 case ClaimAddress():
+                    # The interface may be a new one under an old name, without a guard yet.
+                    self._fence.install()
                     await self._claim(interface, address)
                 case ReleaseAddress():
                     await self._netlink.release(interface, address)
