@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
 
-from haagent.adapters import clock
+from haagent.adapters import clock, process
 from haagent.adapters.datagrams import Datagrams, Received
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
@@ -99,7 +99,7 @@ class Daemon:
 
         Raises: OSError when the kernel refuses what the agent cannot do without.
         """
-        for note in self._state.notes:
+        for note in (*self._state.notes, *process.settle()):
             logger.warning("%s", note)
         self._install_fence()
         await self._release()
