@@ -51,6 +51,9 @@ TRANSFER_INTERVAL = seconds(1)
 CLAIM_PENALTY = seconds(10)
 """How long an agent that could not claim the addresses stays out of the election."""
 
+OVERSLEPT = milliseconds(5)
+"""A wait that is noticed to be over so late may be over because this agent slept."""
+
 TWIN_SILENCE = seconds(5)
 """How long another agent of our own name must be silent before we listen again."""
 
@@ -99,6 +102,8 @@ class Election:
         self._stopping = False
         self._due: MonoNs | None = None
         """End of the wait that the state is in."""
+        self._prolonged = False
+        """Whether that wait was over once, and prolonged because this agent had slept."""
         self._transfer_due: MonoNs | None = None
         """When to ask a lesser master for a handover."""
 
@@ -225,6 +230,12 @@ class Election:
     def tick(self, now: MonoNs) -> list[Say]:
         """Do what is due; an early call changes nothing."""
         if self._due is not None and now >= self._due:
+            slept = between(self._due, now) > OVERSLEPT
+            self._prolonged = slept and not self._prolonged
+            if self._prolonged:
+                # What the others said meanwhile, that one of them has won, say, waits unread.
+                self._due = later(now, self._timing.answer_timeout)
+                return []
             self._due = None
             return self._wait_over(now)
         if self._transfer_due is not None and now >= self._transfer_due:
@@ -306,7 +317,9 @@ class Election:
             return []
         if answer.objection is None or self._may_ignore(answer.objection):
             self._granted.add(header.sender)
-            return self._win(now) if self._granted >= self._voters() else []
+            # What is granted after the wait was granted before what else waits unread.
+            in_time = self._due is not None and now <= self._due and not self._prolonged
+            return self._win(now) if in_time and self._granted >= self._voters() else []
         self.term = max(self.term, answer.objection.term)
         self._become(now, State.BACKUP, RoleReason.GAVE_WAY)
         self._due = later(now, self._back_off(answer.objection))
@@ -394,7 +407,10 @@ class Election:
     def _heard_master(self, now: MonoNs, header: Header) -> list[Say]:
         if self.state.owns_addresses:
             return self._meet(now, header)
-        if self.state in {State.INIT, State.FAULT} or self._is_stale(header):
+        if self.state in {State.INIT, State.FAULT}:
+            return []
+        if self._is_stale(header):
+            self._due = None
             return []
         if self._stopping:
             return self._leave(now)

@@ -19,9 +19,9 @@ word ``late`` follows the time: then the agent was stalled.
     PEER talks                  heartbeats every 100 ms from the command before until then
     PEER says BODY [WORD ...] [KEY=VALUE ...]
 
-What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable`` and
-``boot`` holds until it says otherwise.  Heartbeats of the agent itself are left out, and so
-is the fence that each of them keeps open, unless the story starts with ``renewals``.
+What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable``, ``boot``
+and ``timeout`` (in ms, as master) holds until it says otherwise.  Heartbeats of the agent itself
+are left out, and so is the fence that each of them keeps open, unless it starts with ``renewals``.
 """
 
 import os
@@ -150,6 +150,7 @@ class Peer:
             "master": "-",
             "electable": "yes",
             "boot": "1",
+            "timeout": "600",
         }
     )
     sequence: int = 0
@@ -315,7 +316,7 @@ class Stage:
             base_priority=Priority(int(facts["priority"])),
             priority=Priority(int(facts["priority"]) if electable else 0),
             interval_ms=interval_ms,
-            timeout_ms=3 * interval_ms,
+            timeout_ms=int(facts["timeout"]) * interval_ms // 200,
             stamp=Stamp(Hlc(0, 0), 0),
         )
         return self._step(

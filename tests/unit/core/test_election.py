@@ -381,6 +381,49 @@ def test_an_agent_that_takes_no_part_says_goodbye_too_when_it_stops() -> None:
     assert stage.election.stopped
 
 
+def test_a_grant_that_is_read_after_the_wait_wins_nothing_at_once() -> None:
+    """The candidate slept: what came after the grants, a victory say, waits unread."""
+    stage = candidate()
+    stage.hears(1100, LB2, answer(None), priority=90)
+    stage.hears(1100, LB3, answer(None), priority=80)
+    assert stage.election.state is State.CANDIDATE
+
+    stage.election.tick(at(1100))
+    stage.hears(1100, LB2, Coordinator(ballot=Ballot(LB2, BOOT, 1)), state=State.MASTER, term=1)
+
+    assert (stage.election.state, stage.election.master) == (State.BACKUP, LB2)
+
+
+def test_a_wait_is_prolonged_once_when_the_agent_slept_over_its_end() -> None:
+    stage = candidate()
+    stage.election.tick(at(1100))
+    assert (stage.election.state, stage.election.deadline()) == (State.CANDIDATE, at(1130))
+
+    stage.election.tick(at(1200))
+
+    assert stage.election.state is State.MASTER
+
+
+def test_a_wait_whose_end_is_noticed_a_little_late_is_over() -> None:
+    stage = candidate()
+    stage.election.tick(at(1035))
+
+    assert stage.election.state is State.MASTER
+
+
+def test_who_hears_a_lesser_master_of_two_does_not_stand_beside_them() -> None:
+    """It had granted the vote of that one, which has won since."""
+    stage = Stage(priority=50)
+    stage.hears(300, LB2, state=State.MASTER, priority=200, term=7)
+    stage.hears(300, LB3)
+    stage.hears(950, LB3, vote(8), state=State.CANDIDATE)
+    assert stage.election.deadline() == at(1040)
+
+    stage.hears(960, LB3, state=State.MASTER, term=8)
+
+    assert stage.election.deadline() is None
+
+
 def test_the_interface_coming_up_changes_nothing_for_one_that_takes_part() -> None:
     stage = mastering()
 
