@@ -12,7 +12,7 @@ from haagent.core.identity import GroupId, Term
 from haagent.core.messages import Datagram
 from haagent.core.settings import AgentSettings, IPAddress, Preempt
 from haagent.core.status import GroupStatus
-from haagent.core.units import DurationNs
+from haagent.core.units import DurationNs, MonoNs
 
 
 class Safety:
@@ -24,6 +24,10 @@ class Safety:
         """How often a host began to be master."""
         self.duplicates: list[str] = []
         """Terms under which two hosts were master: possible while they cannot hear each other."""
+        self.shared: list[str] = []
+        """Instants at which a second host began to answer for an address."""
+        self._answering: dict[IPAddress, dict[str, MonoNs]] = {}
+        """Until when each host answers for each address, unless its kernel is told otherwise."""
         self._masters: set[tuple[str, GroupId]] = set()
         self._terms: dict[tuple[str, GroupId], Term] = {}
         self._forgetful: set[str] = set()
@@ -44,6 +48,14 @@ class Safety:
         """Judge what an agent that says it is done leaves behind."""
         if held:
             self.violations.append(f"{label} has finished and still has {held}")
+
+    def answers(self, label: str, address: IPAddress, now: MonoNs, until: MonoNs) -> None:
+        """Take in until when a host answers for ``address``: ``now`` when it does not."""
+        ends = self._answering.setdefault(address, {})
+        ends[label] = until
+        others = [other for other, end in ends.items() if other != label and end > now]
+        if until > now and others:
+            self.shared.append(f"{now / 1e9:.6f} {label} and {others} answer for {address}")
 
     def said(self, label: str, datagram: Datagram, held: Sequence[IPAddress]) -> None:
         """Judge a datagram; ``held`` are the addresses of its group on the sender's host."""
@@ -71,8 +83,10 @@ class Machine(Protocol):
     index: int
     label: str
     settings: AgentSettings
-    addresses: dict[IPAddress, GroupId]
     agent: Agent | None
+
+    def answers(self, address: IPAddress) -> bool:
+        """Return whether this host answers for ``address`` now."""
 
 
 def settling_time(settings: AgentSettings, agents: int, *, penalty: DurationNs) -> DurationNs:
@@ -98,9 +112,9 @@ def disagreements(hosts: Sequence[Machine], neighbours: dict[IPAddress, int]) ->
             continue
         master = masters[0]
         for address in group.addresses:
-            holders = [host.label for host in hosts if address.ip in host.addresses]
-            if holders != [master.label]:
-                found.append(f"{address} is on {holders}, master is {master.label}")
+            answering = [host.label for host in hosts if host.answers(address.ip)]
+            if answering != [master.label]:
+                found.append(f"{answering} answer for {address}, master is {master.label}")
             if neighbours.get(address.ip) != master.index:
                 found.append(f"clients do not find {address} on {master.label}")
         found += [

@@ -30,12 +30,15 @@ class Cluster:
         codec: bool = False,
         kernel_stamps: bool = False,
         reorders: bool = False,
+        closes_at_death: bool = True,
     ) -> None:
         """Make hosts that are not started.
 
         With ``codec`` every datagram goes through bytes.  With ``kernel_stamps`` it bears
         the time at which it reached the socket, else that at which the agent read it.
-        With ``reorders`` datagrams overtake each other by some microseconds.
+        With ``reorders`` datagrams overtake each other by some microseconds.  With
+        ``closes_at_death`` the kernel closes the fences of a killed agent at once, as at
+        the levels bpf and nft.
         """
         self.random = Random(seed)  # noqa: S311  # repeatable, not secret
         self.schedule = Schedule()
@@ -54,6 +57,7 @@ class Cluster:
                 random=self.random,
                 codec=codec,
                 kernel_stamps=kernel_stamps,
+                closes_at_death=closes_at_death,
             )
             for index, each in enumerate(settings)
         ]
@@ -76,6 +80,11 @@ class Cluster:
         addresses = self.hosts[0].settings.groups[group].addresses
         return [h.label for h in self.hosts if all(a.ip in h.addresses for a in addresses)]
 
+    def answering(self, group: int = 0) -> list[str]:
+        """Return which hosts answer for all addresses of the group at that position."""
+        addresses = self.hosts[0].settings.groups[group].addresses
+        return [h.label for h in self.hosts if all(h.answers(a.ip) for a in addresses)]
+
     def disagreements(self) -> list[str]:
         """Return all in which the hosts are not of one mind; empty when all is well."""
         return disagreements(self.hosts, self.network.neighbours)
@@ -96,8 +105,8 @@ class Cluster:
         while self.schedule.now < end:
             self.run(LOOK)
             for position in range(len(missing)):
-                holders = self.holders(position)
-                missing[position] = 0 if holders else missing[position] + 1
-                if len(holders) > 1 or missing[position] > 1:
-                    found.append(f"{self.schedule.now / 1e9:.3f} s: addresses are on {holders}")
+                answering = self.answering(position)
+                missing[position] = 0 if answering else missing[position] + 1
+                if len(answering) > 1 or missing[position] > 1:
+                    found.append(f"{self.schedule.now / 1e9:.3f} s: {answering} answer")
         return found

@@ -41,6 +41,10 @@ LINE = {Fault.LOSS, Fault.JITTER, Fault.ONE_WAY, Fault.PARTITION, Fault.LINK}
 DUPLICATING = LINE | {Fault.FORGET, Fault.DISK, Fault.SLOW}
 """Faults under which a term can be used twice: unheard, forgotten, or answered too late."""
 
+SHARING = LINE | {Fault.SLOW, Fault.REPLAY}
+"""Faults under which two hosts can answer for an address at one instant: who is not heard, is
+heard too late or is heard from the past holds nobody back.  All others must not, in any order."""
+
 HARMLESS = {Fault.CLOCK, Fault.DUPLICATION, Fault.DISK, Fault.REPLAY}
 """Faults that must change no master."""
 

@@ -2,7 +2,9 @@
 
 The process is a loop with two queues, like the real driver: events wait for a step, the
 actions of a step are performed in order before the next one.  While the process is paused
-or dead the kernel goes on: addresses stay, datagrams queue up or are lost.
+or dead the kernel goes on: addresses stay, datagrams queue up or are lost.  But an address
+is answered for only behind an open fence, which the kernel closes when its time is over,
+and at the death of the process.
 
 What this module does not do: decide when faults happen (``haagent.sim.swarm``), or judge
 what the agent does (``haagent.sim.checks``).
@@ -19,7 +21,9 @@ from haagent.core.actions import (
     Action,
     AnnounceAddress,
     ClaimAddress,
+    CloseFence,
     Finished,
+    OpenFence,
     Record,
     ReleaseAddress,
     ReserveTerm,
@@ -69,6 +73,7 @@ class Host:
         random: Random,
         codec: bool,
         kernel_stamps: bool,
+        closes_at_death: bool,
     ) -> None:
         self.index = index
         self.label = label
@@ -79,6 +84,7 @@ class Host:
         self._safety = safety
         self._tell = note
         self._kernel_stamps = kernel_stamps
+        self._closes_at_death = closes_at_death
         self._random = random
         self._keyring = (
             Keyring(bytes(32), settings.cluster, [group.name for group in settings.groups])
@@ -92,6 +98,8 @@ class Host:
         """How far the wall clock is off; agents must not care."""
         self.addresses: dict[IPAddress, GroupId] = {}
         """What is on the interfaces now."""
+        self._fences: dict[IPAddress, MonoNs] = {}
+        """Until when each fence is open, on the clock of this host."""
         self.terms: dict[GroupId, Term] = {}
         """What is on the disk."""
         self._boots = 0
@@ -111,7 +119,7 @@ class Host:
         """Start the agent, as the service manager does: first release what is left over."""
         if self.agent is not None:
             return
-        self.addresses.clear()
+        self._clear()
         self._boots += 1
         boot = boot_id(self._boots, self._random.getrandbits(32))
         self._note(f"starts, boot {self._boots}")
@@ -126,19 +134,21 @@ class Host:
         """SIGKILL: the process ends in the middle of whatever it did; its addresses stay."""
         self._note("is killed")
         self._end()
+        if self._closes_at_death:
+            self._close_all()
 
     def power_off(self, *, forget: bool = False) -> None:
         """The machine dies, and its disk with it when ``forget``."""
         self._note("loses power" + (" and its disk" if forget else ""))
         self._end()
-        self.addresses.clear()
+        self._clear()
         if forget:
             self.terms.clear()
             self._boots = 0
             self._safety.forgotten(self.label)
 
     def pause(self) -> None:
-        """SIGSTOP: addresses stay, events queue up."""
+        """SIGSTOP: addresses stay, fences stay open for a while, events queue up."""
         self._note("is paused")
         self.paused = True
 
@@ -162,6 +172,10 @@ class Host:
             self._note(f"{interface} goes {'up' if up else 'down'}")
             port.up = up
             self._post(LinkChanged(interface, up))
+
+    def answers(self, address: IPAddress) -> bool:
+        """Return whether this host answers for ``address`` now, when asked on its wire."""
+        return address in self.addresses and self._fences.get(address, 0) > self._mono
 
     def _interfaces(self) -> set[str]:
         return {*self._paths, *(group.interface for group in self.settings.groups)}
@@ -239,6 +253,10 @@ class Host:
                 self._send(action)
             case ClaimAddress() | ReleaseAddress():
                 self._change_address(action)
+            case OpenFence(address=address, until=until):
+                self._set_fence(address.ip, until)
+            case CloseFence(address=address):
+                self._set_fence(address.ip, MonoNs(0))
             case AnnounceAddress(interface=interface, address=address):
                 self._announce(interface, address)
             case ReserveTerm(group, term):
@@ -276,12 +294,30 @@ class Host:
         else:
             self._note(f"has {ip}")
             self.addresses[ip] = action.group
+        self._judge(ip)
         self._events.append(ActionDone(action))
 
     def _announce(self, interface: str, address: IPInterface) -> None:
-        if address.ip in self.addresses:
+        if self.answers(address.ip):
             claimed = Claimed(address.ip, self.mac, question=True)
             self._network.announce(self._ports[interface], claimed)
+
+    def _set_fence(self, ip: IPAddress, until: MonoNs) -> None:
+        self._fences[ip] = until
+        self._judge(ip)
+
+    def _close_all(self) -> None:
+        for ip in self._fences:
+            self._set_fence(ip, MonoNs(0))
+
+    def _clear(self) -> None:
+        self._close_all()
+        self.addresses.clear()
+
+    def _judge(self, ip: IPAddress) -> None:
+        until = self._fences[ip] if self.answers(ip) else self._mono
+        now = self._schedule.now
+        self._safety.answers(self.label, ip, now, MonoNs(until - self._mono_offset))
 
     def _reserve(self, action: ReserveTerm, group: GroupId, term: Term) -> None:
         if self.disk_full:
@@ -306,7 +342,7 @@ class Host:
 
     def _hear_claim(self, port: Port, sender: Port, claimed: Claimed) -> None:
         self._post(ForeignAddressSeen(port.interface, claimed.address, claimed.mac))
-        if claimed.question and claimed.address in self.addresses:
+        if claimed.question and self.answers(claimed.address):
             answer = Claimed(claimed.address, self.mac, question=False)
             self._network.send(port, answer, sender.address)
 

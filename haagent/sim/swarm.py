@@ -23,7 +23,15 @@ from haagent.core.settings import (
 from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
 from haagent.sim.checks import outranked, settling_time
 from haagent.sim.cluster import Cluster
-from haagent.sim.faults import DUPLICATING, HARMLESS, PENALISED, Fault, repair, strike
+from haagent.sim.faults import (
+    DUPLICATING,
+    HARMLESS,
+    PENALISED,
+    SHARING,
+    Fault,
+    repair,
+    strike,
+)
 
 FIRST_FAULT, HEALED, PATIENCE = seconds(4), seconds(24), seconds(3)
 """Faults begin after the first election; by HEALED all are over; a preemption is given
@@ -86,6 +94,7 @@ def simulate(seed: int) -> Result:
     violations += [*cluster.disagreements(), *outranked(cluster.hosts)]
     violations += cluster.safety.violations
     violations += _count(cluster, faults)
+    violations += [] if SHARING & set(faults) else cluster.safety.shared
     return Result(
         seed=seed,
         faults=tuple(faults),

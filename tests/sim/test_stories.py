@@ -28,11 +28,21 @@ def started(settings: Sequence[AgentSettings], *, seed: int = 1) -> Cluster:
 
 
 def takes(cluster: Cluster, *, no_longer_than: DurationNs, new: str) -> None:
-    """Wait until ``new`` alone has the addresses."""
+    """Wait until ``new`` alone answers for the addresses."""
     end = cluster.schedule.now + no_longer_than
-    while cluster.holders() != [new] and cluster.schedule.now < end:
+    while cluster.answering() != [new] and cluster.schedule.now < end:
         cluster.run(milliseconds(1))
-    assert cluster.holders() == [new], trace(cluster)
+    assert cluster.answering() == [new], trace(cluster)
+    assert cluster.safety.shared == [], trace(cluster)
+
+
+def silent_after(cluster: Cluster, label: str, *, no_longer_than: DurationNs) -> DurationNs:
+    """Return how long ``label`` goes on answering, to the millisecond."""
+    begin = cluster.schedule.now
+    while label in cluster.answering() and cluster.schedule.now < begin + no_longer_than:
+        cluster.run(milliseconds(1))
+    assert label not in cluster.answering(), trace(cluster)
+    return DurationNs(cluster.schedule.now - begin)
 
 
 def role(host: Host) -> tuple[State, RoleReason]:
@@ -47,6 +57,7 @@ def trace(cluster: Cluster) -> str:
 
 def safe(cluster: Cluster) -> None:
     assert cluster.safety.violations == [], trace(cluster)
+    assert cluster.safety.shared == [], trace(cluster)
     assert cluster.disagreements() == [], trace(cluster)
 
 
@@ -90,7 +101,7 @@ def test_a_clean_stop_hands_over_within_some_milliseconds() -> None:
     cluster.run(milliseconds(100))
     assert cluster.hosts[0].agent is None, "it has finished"
     assert role(cluster.hosts[1]) == (State.MASTER, RoleReason.HANDOVER)
-    assert not cluster.safety.violations
+    assert not cluster.safety.violations + cluster.safety.shared
 
 
 def test_the_last_agent_releases_its_addresses_when_it_stops() -> None:
@@ -116,7 +127,9 @@ def test_masters_of_two_partitions_settle_by_rank_and_the_winner_announces_itsel
     assert divided == ["h1", "h3"]
     assert cluster.holders() == ["h1"]
     assert set(cluster.network.neighbours.values()) == {0}
-    safe(cluster)
+    assert cluster.safety.shared, "each half has a master of its own"
+    assert cluster.safety.violations == []
+    assert cluster.disagreements() == []
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -183,18 +196,94 @@ def test_a_silent_master_is_asked_before_somebody_takes_its_place() -> None:
     safe(cluster)
 
 
-def test_a_stalled_master_gives_everything_up_before_it_says_a_word() -> None:
-    cluster = settled()
+@pytest.mark.parametrize("seed", range(20))
+def test_a_paused_master_is_silent_before_the_next_one_claims_and_after_it_wakes(
+    seed: int,
+) -> None:
+    cluster = settled(seed=seed)
+    lease = cluster.hosts[0].settings.heartbeat.lease
     cluster.hosts[0].pause()
-    cluster.run(seconds(2))
-    both = cluster.holders()
+    silent_after(cluster, "h1", no_longer_than=lease)
+    before_the_claim = cluster.holders()
+    cluster.run(DurationNs(seconds(5) - cluster.schedule.now % seconds(1)))
+    while_it_sleeps = (cluster.holders(), cluster.answering())
     cluster.hosts[0].resume()
     cluster.run(milliseconds(1))
+    awake = (cluster.holders(), cluster.answering())
+    cluster.run(seconds(3))
 
-    assert both == ["h1", "h2"], "the kernel of a stopped process goes on"
-    assert cluster.holders() == ["h2"]
-    cluster.run(seconds(2))
+    assert before_the_claim == ["h1"]
+    assert while_it_sleeps == (["h1", "h2"], ["h2"])
+    assert awake == (["h2"], ["h2"])
+    assert role(cluster.hosts[0])[0] is State.BACKUP
     safe(cluster)
+
+
+@pytest.mark.parametrize("sleep_ms", range(580, 800, 20))
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_master_that_wakes_while_it_is_replaced_answers_alone_or_not_at_all(
+    count: int, sleep_ms: int
+) -> None:
+    cluster = settled(count)
+    for _ in range(10):
+        first = cluster.answering()[0]
+        host = cluster.hosts[int(first[1:]) - 1]
+        host.pause()
+        cluster.run(milliseconds(sleep_ms))
+        host.resume()
+        cluster.run(DurationNs(seconds(4) + cluster.random.randrange(milliseconds(200))))
+
+    safe(cluster)
+
+
+def test_a_killed_master_is_silent_at_once_and_keeps_its_address_for_nobody() -> None:
+    cluster = settled()
+    cluster.hosts[0].kill()
+
+    assert (cluster.holders(), cluster.answering()) == (["h1"], [])
+    takes(cluster, no_longer_than=milliseconds(700), new="h2")
+
+
+def test_a_killed_master_whose_kernel_does_not_notice_is_silent_by_its_lease() -> None:
+    cluster = Cluster(agents(count=2, preempt=Preempt.NEVER), seed=1, closes_at_death=False)
+    cluster.start()
+    cluster.run(seconds(4))
+    cluster.hosts[0].kill()
+    answered = silent_after(cluster, "h1", no_longer_than=cluster.hosts[0].settings.heartbeat.lease)
+    cluster.run(seconds(1))
+
+    assert answered > milliseconds(300), "nothing but its lease has silenced it"
+    assert cluster.answering() == ["h2"]
+    assert cluster.safety.shared == []
+
+
+def test_a_candidate_that_sleeps_while_another_wins_claims_nothing_when_it_wakes() -> None:
+    cluster = settled()
+    cluster.hosts[0].power_off()
+    while role(cluster.hosts[1])[0] is not State.CANDIDATE:
+        cluster.run(DurationNs(100_000))
+    cluster.hosts[1].pause()
+    cluster.run(milliseconds(500))
+    cluster.hosts[1].resume()
+    cluster.run(milliseconds(300))
+
+    assert cluster.answering() == ["h3"], trace(cluster)
+    assert cluster.safety.shared == [], trace(cluster)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nobody_stands_beside_a_paused_master_because_another_one_has_woken(seed: int) -> None:
+    """The best backup is asked for its vote by one that knows less, and heard the master last."""
+    cluster = settled(4, seed=seed)
+    cluster.hosts[2].pause()
+    cluster.run(seconds(2))
+    cluster.hosts[0].pause()
+    cluster.run(milliseconds(350))
+    cluster.hosts[2].resume()
+    cluster.run(seconds(1))
+
+    assert cluster.answering() == ["h2"], trace(cluster)
+    assert cluster.safety.shared == [], trace(cluster)
 
 
 def test_a_stall_that_nobody_noticed_changes_nothing() -> None:
