@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
@@ -117,7 +118,8 @@ class Daemon:
                     task.cancel()
         finally:
             await self._release()
-            self._fence.remove()
+            with suppress(PermissionError):  # What ended us says more.
+                self._fence.remove()
             self._state.close()
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:

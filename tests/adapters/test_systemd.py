@@ -96,7 +96,7 @@ def test_turns_in_quick_succession_send_one_watchdog_message(
     "watchdog",
     [
         {},
-        {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"},
+        {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid() + 1)},
         {"WATCHDOG_USEC": "soon"},
         {"WATCHDOG_USEC": "0"},
     ],

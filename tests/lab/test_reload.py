@@ -72,7 +72,7 @@ def test_a_higher_priority_is_followed_by_a_planned_handover(begin: Begin) -> No
 
     site.settle(lb1="backup", lb2="master")
     assert site.reigns("lb2") == ["took over by planned handover"]
-    assert site.records("lb2", "config.applied") == ["priority 200, preempt after"]
+    assert site.records("lb2", "config.applied") == ["priority 200, preempt after 2000 ms"]
     assert [change.who for change in ipv4.changes()] == ["lb1", "lb2"]
     assert site.holders(VIP_IPV4) == ["lb2"]
     assert site.alarms("lb1") == site.alarms("lb2") == {}

@@ -18,6 +18,7 @@ or put the address on the interface (``haagent.adapters.netlink``).
 import asyncio
 import errno
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TypeAlias
 
 from haagent.adapters.fence.bpf import BpfGuard
@@ -90,7 +91,9 @@ class Fence:
         missing = self._install_best()
         self._installed = True
         # An earlier agent may have had another level; its guard would stay closed for ever.
-        _remove(kind for kind in _GUARDS if kind.level is not self.level)
+        # Who may not take it away may not claim an address either.
+        with suppress(PermissionError):
+            _remove(kind for kind in _GUARDS if kind.level is not self.level)
         return missing
 
     def open(self, interface: str, address: IPAddress, until: MonoNs) -> None:
