@@ -34,6 +34,8 @@ class NftGuard:
         self._lengths: set[int] = set()
         self._guarded: dict[str, int] = {}
         """Index of each interface that the rules name."""
+        self._mended: set[str] = set()
+        """Where :meth:`open` found no guard; :meth:`install` has still to tell."""
         with released_first():
             self._nft = Nft()
         # The loopback interface stands for those that may yet come, the other name for tables
@@ -54,18 +56,21 @@ class NftGuard:
         if missing:
             self._guarded = present
             self._write()
-        return missing
+        mended, self._mended = self._mended, set()
+        return [interface for interface in present if interface in {*missing, *mended}]
 
     def open(self, interface: str, address: IPAddress, until: MonoNs) -> None:
         """Let packets pass until the instant ``until``.  Raises: OSError."""
         self._until[interface, address] = until
         left = _left_ms(until)
-        if 16 * self._length(left) < 15 * left:
-            # Finer and shorter ones too, for renewals that come a little late.
+        if 8 * self._length(left) < 7 * left:
+            # Shorter ones too, for renewals that come late: between two of them lies less than
+            # an eighth, or a late one would cost a transaction, and some ms of silence.
             self._lengths |= {left * part // 16 for part in range(8, 17)} - {0}
             self._write()
         elif not self._tell(interface, address):
             self._write()
+            self._mended |= {interface} & self._guarded.keys()
 
     def close(self, interface: str, address: IPAddress) -> None:
         """Let nothing pass.  Raises: OSError."""
