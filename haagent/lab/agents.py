@@ -20,6 +20,20 @@ _WELL, _TROUBLED, _NOT_REACHABLE = 0, 1, 3
 """Exit codes of ``haagent status``; a troubled cluster has a status all the same."""
 
 
+def with_capabilities(*names: str) -> tuple[str, ...]:
+    """Return what executes a command as root without any right but ``names``, as for setpriv."""
+    allowed = ",".join(["-all", *(f"+{name}" for name in names)])
+    return (
+        "setpriv",
+        # Root without the rights of root, and not another user, to whom a clone in somebody's
+        # home directory may be closed.
+        "--securebits=+noroot,+noroot_locked",
+        f"--inh-caps={allowed}",
+        f"--ambient-caps={allowed}",
+        f"--bounding-set={allowed}",
+    )
+
+
 class Agent:
     """See the module docstring."""
 
@@ -63,10 +77,10 @@ class Agent:
         lines += [f"{key}: {path}" for key, path in own.items()]
         self.configuration_file.write_text("\n".join(lines) + "\n")
 
-    def start(self) -> Process:
-        """Start ``haagent run``, also again after its end."""
-        arguments = ("run", "-c", str(self.configuration_file))
-        self._process = self.host.start_module("agent", "haagent", *arguments)
+    def start(self, *wrapper: str) -> Process:
+        """Start ``haagent run``, also again after its end; ``wrapper`` is what executes it."""
+        command = (sys.executable, "-m", "haagent", "run", "-c", str(self.configuration_file))
+        self._process = self.host.start("agent", *wrapper, *command)
         return self._process
 
     def release(self) -> str:

@@ -151,6 +151,9 @@ class Host:
         """Return whether ``address`` (without prefix length) is on ``interface``."""
         return ip_address(address) in {each.ip for each in self.addresses(interface)}
 
+    def hardware_address(self, interface: str = "eth0") -> str:
+        return str(self._interface(interface)["address"])
+
     def has_carrier(self, interface: str = "eth0") -> bool:
         return "LOWER_UP" in self._interface(interface)["flags"]
 

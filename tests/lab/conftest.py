@@ -174,9 +174,9 @@ class Lines:
 
 
 Begin: TypeAlias = Callable[..., Site]
-"""``begin(configuration, balancers=2, interfaces=1)`` returns a site whose agents, with the
-text that ``configuration`` gives for each name (by default ``conf/by-role-*.yml``), are started
-and settled."""
+"""``begin(configuration, balancers=2, interfaces=1, through=())`` returns a site whose agents, with
+the text that ``configuration`` gives for each name (by default ``conf/by-role-*.yml``), are started
+(``through`` executes them) and settled."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -226,8 +226,9 @@ def begin(lab: Lab) -> Begin:
         configuration: Callable[[str], str] | None = None,
         balancers: int = 2,
         interfaces: int = 1,
+        through: tuple[str, ...] = (),
     ) -> Site:
-        return _begin(lab, configuration or BY_ROLE, balancers, interfaces)
+        return _begin(lab, configuration or BY_ROLE, balancers, interfaces, through)
 
     return begin
 
@@ -239,11 +240,17 @@ def pair(_able: None) -> Iterator[Site]:
         yield _begin(lab, BY_ROLE, 2, 1)
 
 
-def _begin(lab: Lab, configuration: Callable[[str], str], balancers: int, interfaces: int) -> Site:
+def _begin(
+    lab: Lab,
+    configuration: Callable[[str], str],
+    balancers: int,
+    interfaces: int,
+    through: tuple[str, ...] = (),
+) -> Site:
     cluster = build(lab, balancers=balancers, interfaces=interfaces)
     site = Site(lab, cluster, install_agents(cluster, configuration))
     for agent in site.agents.values():
-        agent.start()
+        agent.start(*through)
     site.settle_all()
     return site
 

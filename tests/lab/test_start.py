@@ -1,14 +1,13 @@
 """What an agent cannot begin with: it says what is wrong, and never half begins."""
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from haagent.config import new_key
-from haagent.lab.agents import Agent
+from haagent.lab.agents import Agent, with_capabilities
 from haagent.lab.cluster import CONFIGURATIONS, VIP_IPV4
 from haagent.lab.process import Process
 from haagent.lab.topology import Lab
@@ -94,38 +93,19 @@ def test_a_control_socket_on_which_another_agent_answers_is_left_to_it(
     assert agent.host.holds(VIP_IPV4)
 
 
-def start_with(agent: Agent, capabilities: str) -> Process:
-    """Start it as a user who may do what ``capabilities`` (as for setpriv) name, and no more."""
-    privileges = (
-        "setpriv",
-        # Root without the rights of root, and not another user, to whom a clone in somebody's
-        # home directory may be closed.
-        "--securebits=+noroot,+noroot_locked",
-        f"--inh-caps=-all{capabilities}",
-        f"--ambient-caps=-all{capabilities}",
-        f"--bounding-set=-all{capabilities}",
-    )
-    return start_through(agent, *privileges)
-
-
-def start_through(agent: Agent, *wrapper: str) -> Process:
-    command = (sys.executable, "-m", "haagent", "run", "-c", str(agent.configuration_file))
-    return agent.host.start("agent", *wrapper, *command)
-
-
 @pytest.mark.parametrize(
     ("capabilities", "missing"),
-    [("", "CAP_NET_"), (",+net_admin", "CAP_NET_RAW"), (",+net_raw", "CAP_NET_ADMIN")],
+    [((), "CAP_NET_"), (("net_admin",), "CAP_NET_RAW"), (("net_raw",), "CAP_NET_ADMIN")],
     ids=["none", "NET_ADMIN alone", "NET_RAW alone"],
 )
 def test_a_missing_capability_is_named(
-    lab: Lab, agent: Agent, capabilities: str, missing: str
+    agent: Agent, capabilities: tuple[str, ...], missing: str
 ) -> None:
-    assert f"(needs {missing}" in refused(start_with(agent, capabilities), 1)
+    assert f"(needs {missing}" in refused(agent.start(*with_capabilities(*capabilities)), 1)
 
 
 def test_two_capabilities_are_enough(lab: Lab, agent: Agent) -> None:
-    process = start_with(agent, ",+net_admin,+net_raw")
+    process = agent.start(*with_capabilities("net_admin", "net_raw"))
     lab.wait_until(lambda: agent.host.holds(VIP_IPV4), 10, "the agent is master")
     status = Path(f"/proc/{process.pid}/status").read_text()
     net_admin, net_raw = 12, 13
@@ -152,7 +132,7 @@ def test_a_state_directory_that_takes_no_file_is_an_alarm_and_no_end(
     # A process of a host has a mount namespace of its own, which ends with it.
     script = f'{mount.format(agent.state_dir)} 2>/dev/null && exec "$@"'
 
-    process = start_through(agent, "sh", "-c", script, "sh")
+    process = agent.start("sh", "-c", script, "sh")
 
     lab.wait_until(lambda: agent.host.holds(VIP_IPV4), 10, "the agent is master")
     file = agent.state_dir / "state.json"
