@@ -7,7 +7,7 @@ everything else at its default; all its files are in the host's directory.
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import psutil
@@ -43,17 +43,20 @@ class Contender(Protocol):
 
 
 class Haagent:
-    """haagent with the minimal pair of ``conf/`` and ``preempt: immediately``."""
+    """haagent with the minimal pair of ``conf/`` and ``preempt: immediately``.
 
-    name = "haagent"
+    ``wrapper`` executes it.
+    """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, name: str = "haagent", wrapper: Sequence[str] = ()) -> None:
         self.agent = agent
+        self.name = name
+        self._wrapper = wrapper
         self._process: Process | None = None
 
     def start(self, environment: Mapping[str, str] | None = None) -> int:
         arguments = ("run", "-c", str(self.agent.configuration_file))
-        command = (sys.executable, "-m", "haagent", *arguments)
+        command = (*self._wrapper, sys.executable, "-m", "haagent", *arguments)
         moment = time.monotonic_ns()
         self._process = self.agent.host.start("agent", *command, environment=environment)
         return moment

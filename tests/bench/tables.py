@@ -36,6 +36,6 @@ class Table:
         return "\n".join([f"## {self.title}", "", self.note, "", *lines, ""])
 
 
-def median_and_maximum(values: Sequence[float]) -> str:
-    """Return both in whole units: ``123 / 130``."""
-    return f"{median(values):.0f} / {max(values):.0f}"
+def median_and_maximum(values: Sequence[float], digits: int = 0) -> str:
+    """Return both: ``123 / 130``, with so many ``digits`` after the point."""
+    return f"{median(values):.{digits}f} / {max(values):.{digits}f}"
