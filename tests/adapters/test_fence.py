@@ -559,11 +559,20 @@ def test_a_killed_holder_is_silent_at_once_whatever_its_deadline(
     assert far.answers() == set()
 
 
-def test_what_keeps_an_address_open_is_released_before_all_else(far: Far, holder: Holder) -> None:
-    """The kernel starts at the highest descriptor, and a packet socket takes it some 15 ms."""
-    opened = Path(f"/proc/{holder.process.pid}/fd").iterdir()
+def test_what_keeps_an_address_open_is_in_the_table_of_one_thread_alone(
+    far: Far, holder: Holder
+) -> None:
+    """The process's own table goes only after its memory, with the last of its threads."""
+    tasks = Path(f"/proc/{holder.process.pid}/task").iterdir()
+    tables = {
+        int(task.name): {each.readlink() for each in (task / "fd").iterdir() if int(each.name) > 2}
+        for task in tasks
+    }
 
-    assert max(int(descriptor.name) for descriptor in opened) >= 512
+    common = tables.pop(holder.process.pid)
+    (own,) = tables.values()
+    assert own
+    assert not own & common
 
 
 def test_a_child_does_not_keep_a_dead_holders_address_open(far: Far, holder: Holder) -> None:
@@ -676,7 +685,8 @@ def test_remove_leaves_our_queueing_discipline_to_others_who_use_it(pair: Pair, 
     fence.install()
     other = BpfGuard({})
     index = socket.if_nametoindex("eth0")
-    libbpf.attach(index, libbpf.EGRESS, other._object.program("haagent_open"), 7, 1)
+    program = other._object.program("haagent_open")
+    other._own.run(libbpf.attach, index, libbpf.EGRESS, program, 7, 1)
 
     fence.remove()
 

@@ -141,7 +141,7 @@ class Program:
 
     def _run(self, name: str, frame: bytes, interface: int) -> tuple[int, int]:
         program = self.guard._object.program(name)
-        return run_program(program, frame, interface)
+        return self.guard._own.run(run_program, program, frame, interface)
 
 
 class _Run(ctypes.Structure):
@@ -263,7 +263,8 @@ def test_a_deadline_that_is_over_opens_nothing(program: Program) -> None:
 
 def test_a_live_deadline_opens_nothing_without_the_agent(program: Program) -> None:
     program.open()
-    libbpf.map_delete(program.guard._object.map("alive"), bytes(4))
+    alive = program.guard._object.map("alive")
+    program.guard._own.run(libbpf.map_delete, alive, bytes(4))
 
     assert program.inbound(ethernet(INBOUND["arp request"])) == DROP
     assert program.outbound(ethernet(OUTBOUND["ipv4"])) == DROP
@@ -285,8 +286,9 @@ def test_a_solicitation_needs_both_its_destination_and_its_target_open(pair: obj
 
     for destination, target in ((str(other), VIP6), (VIP6, str(other))):
         frame = ethernet(solicitation(target, to=destination))
-        assert run_program(program, frame, index)[0] == DROP
-    assert run_program(program, ethernet(solicitation(str(other), OWN6)), index)[0] == PASS
+        assert guard._own.run(run_program, program, frame, index)[0] == DROP
+    foreign = ethernet(solicitation(str(other), OWN6))
+    assert guard._own.run(run_program, program, foreign, index)[0] == PASS
     guard.let_go()
 
 

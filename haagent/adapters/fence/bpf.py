@@ -16,11 +16,10 @@ import socket
 import struct
 from collections.abc import Mapping
 from ipaddress import IPv4Address
-from mmap import mmap
 from pathlib import Path
 
 from haagent.adapters.fence import libbpf, link
-from haagent.adapters.fence.descriptors import released_first
+from haagent.adapters.fence.descriptors import OwnDescriptors
 from haagent.core.settings import FenceLevel, IPAddress
 from haagent.core.units import MonoNs
 
@@ -53,10 +52,15 @@ class BpfGuard:
         self._slots = {pair: slot for slot, pair in enumerate(pairs)}
         size = max(1, len(pairs))
         # Twice as many slots: an interface may be renamed while another takes its name.
-        with released_first():
-            self._object = libbpf.Object(OBJECT, {"slots": 2 * size, "deadlines": size})
-        self._page = mmap(self._object.map("deadlines"), 8 * size)
-        self._deadlines = memoryview(self._page).cast("Q")
+        self._own = OwnDescriptors()
+        try:
+            self._object = self._own.run(
+                libbpf.Object, OBJECT, {"slots": 2 * size, "deadlines": size}
+            )
+            self._deadlines = self._own.run(self._object.words, "deadlines", size)
+        except OSError:
+            self._own.close()
+            raise
         self._indexes: dict[str, int] = {}
         self._ids: dict[int, int] = {}
         """What the kernel calls our programs, by the point where they are attached."""
@@ -66,7 +70,8 @@ class BpfGuard:
 
         Raises: OSError.
         """
-        return [interface for interface in self._addresses if self._install_on(interface)]
+        run = self._own.run
+        return [interface for interface in self._addresses if run(self._install_on, interface)]
 
     def open(self, interface: str, address: IPAddress, until: MonoNs) -> None:
         """Let packets pass until the instant ``until``."""
@@ -80,9 +85,8 @@ class BpfGuard:
         """Close every address and all descriptors."""
         for interface, address in self._slots:
             self.close(interface, address)
-        self._deadlines.release()
-        self._page.close()
-        self._object.close()
+        self._own.run(self._object.close)
+        self._own.close()
 
     @staticmethod
     def remove() -> None:

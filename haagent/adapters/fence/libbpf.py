@@ -13,8 +13,19 @@ import ctypes
 import errno
 import os
 from collections.abc import Mapping
-from ctypes import POINTER, Structure, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    c_char_p,
+    c_int,
+    c_long,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from functools import cache
+from mmap import MAP_SHARED, PROT_READ, PROT_WRITE
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,6 +72,14 @@ def _library() -> ctypes.CDLL:
     for name in ("bpf_object__open_file", *_FINDERS):
         getattr(library, name).restype = c_void_p
     library.libbpf_set_print(None)  # what goes wrong comes back as an errno
+    return library
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.argtypes = (c_void_p, c_size_t, c_int, c_int, c_int, c_long)
+    library.mmap.restype = c_void_p
     return library
 
 
@@ -119,6 +138,15 @@ class Object:
         library = _library()
         found = library.bpf_object__find_map_by_name(self._object, name.encode())
         return _checked(library.bpf_map__fd(found))
+
+    def words(self, name: str, entries: int) -> "ctypes.Array[c_uint64]":
+        """Return the memory of a map of 64-bit values, which is never unmapped."""
+        # Python's mmap would keep a descriptor of this thread, and close it in any.
+        shared = (None, 8 * entries, PROT_READ | PROT_WRITE, MAP_SHARED, self.map(name), 0)
+        address = _libc().mmap(*shared)
+        if address == c_void_p(-1).value:
+            _refuse(ctypes.get_errno())
+        return (c_uint64 * entries).from_address(address)
 
     def program(self, name: str) -> int:
         """Return the descriptor of a program, which remains the object's."""

@@ -13,7 +13,6 @@ import errno
 import os
 from ctypes import c_bool, c_char_p, c_uint32, c_void_p
 from functools import cache
-from pathlib import Path
 from typing import NoReturn
 
 
@@ -24,7 +23,6 @@ class Nft:
         """Raises: OSError, ENOSYS when libnftables is not installed."""
         library = _library()
         self._context = library.nft_ctx_new(0)
-        _keep_sockets_from_children()
         library.nft_ctx_buffer_error(self._context)
 
     def run(self, commands: str, *, check: bool = False) -> None:
@@ -67,16 +65,6 @@ def _library() -> ctypes.CDLL:
     library.nft_ctx_new.restype = c_void_p
     library.nft_ctx_get_error_buffer.restype = c_char_p
     return library
-
-
-def _keep_sockets_from_children() -> None:
-    """Do for the socket of libnftables what Python does for its own.
-
-    A child that held it would keep the owner's tables alive.
-    """
-    for descriptor in [*Path("/proc/self/fd").iterdir()]:
-        if int(descriptor.name) > 2 and descriptor.is_socket():
-            os.set_inheritable(int(descriptor.name), False)
 
 
 _TOLD_APART = (errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP)

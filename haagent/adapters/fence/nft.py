@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 
 from haagent.adapters.fence import link, ruleset
-from haagent.adapters.fence.descriptors import released_first
+from haagent.adapters.fence.descriptors import OwnDescriptors
 from haagent.adapters.fence.libnftables import Nft
 from haagent.core.settings import FenceLevel, IPAddress
 from haagent.core.units import MonoNs
@@ -36,14 +36,16 @@ class NftGuard:
         """Index of each interface that the rules name."""
         self._mended: set[str] = set()
         """Where :meth:`open` found no guard; :meth:`install` has still to tell."""
-        with released_first():
-            self._nft = Nft()
-        # The loopback interface stands for those that may yet come, the other name for tables
-        # that a running agent owns.
-        trial = ruleset.tables({"lo": frozenset()}, ()).replace(ruleset.GUARD, "haagent_trial")
-        self._nft.run(trial, check=True)
-        # Protocol 0: it receives nothing.
-        self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+        self._own = OwnDescriptors()
+        try:
+            self._nft = self._own.run(Nft)
+            self._try()
+            # Protocol 0: it receives nothing.
+            kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
+            self._frames = socket.socket(socket.AF_PACKET, kind, 0)
+        except OSError:
+            self._own.close()
+            raise
 
     def install(self) -> list[str]:
         """Put the guard where it is missing; return the names of those interfaces.
@@ -79,7 +81,8 @@ class NftGuard:
     def let_go(self) -> None:
         """Close every address and all descriptors."""
         self._frames.close()
-        self._nft.close()
+        self._own.run(self._nft.close)
+        self._own.close()
 
     @staticmethod
     def remove() -> None:
@@ -90,13 +93,19 @@ class NftGuard:
         finally:
             nft.close()
 
+    def _try(self) -> None:
+        # The loopback interface stands for those that may yet come, the other name for tables
+        # that a running agent owns.
+        trial = ruleset.tables({"lo": frozenset()}, ()).replace(ruleset.GUARD, "haagent_trial")
+        self._own.run(self._nft.run, trial, check=True)
+
     def _write(self) -> None:
         """Replace both tables, then open again what is open.
 
         In this order nothing is ever opened by a transaction that took too long.
         """
         guarded = {interface: self._addresses[interface] for interface in self._guarded}
-        self._nft.run(ruleset.tables(guarded, sorted(self._lengths)))
+        self._own.run(self._nft.run, ruleset.tables(guarded, sorted(self._lengths)))
         for interface, address in self._until:
             self._tell(interface, address)
 
