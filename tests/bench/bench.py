@@ -34,10 +34,12 @@ Side by side with haagent runs Debian's keepalived 2.2.7: VRRPv3, the same addre
 150 and 100, advertisements every 200 ms as haagent's heartbeats, preemption at once on both,
 everything else at its default.
 
-What to read out of it.  A killed process leaves the address on its host, whose kernel goes on
-answering until another master announces itself: no request fails, on either side.  In a planned
-handover haagent releases the address before the next master claims it, and a few requests are
-lost in between; keepalived's better host claims it while the other still has it, and loses none.
+What to read out of it.  A killed keepalived leaves the address on its host, whose kernel goes on
+answering: no request fails, and two hosts answer from the takeover on, without end.  haagent's
+fence silences the address at once, so requests fail until the other takes over, and never do two
+hosts answer.  In a planned handover haagent releases the address before the next master claims
+it, and a few requests are lost in between; keepalived's better host claims it while the other
+still has it, and loses none.
 On a clean stop keepalived's backup waits its skew time; haagent's is told at once.
 When a cut host returns, two hosts hold the address.  If keepalived's backup hears the better master
 first, it gives way without a word, the better master never learns of it and announces nothing
