@@ -140,31 +140,6 @@ def stays_away(
     assert site.holders(VIP_IPV4) == ["lb2"]
 
 
-def test_a_master_that_the_kernel_kills_for_its_memory_is_silent_at_once(
-    begin: Begin, cgroup: Path
-) -> None:
-    limit = cgroup / "memory.max"
-    if not limit.exists():
-        pytest.skip("cgroup v2 has no memory controller here")
-    site, witness = fenced(begin, "bpf")
-    site.agents["lb1"].process.stop()
-    enter = f'echo $$ > {cgroup}/cgroup.procs && exec "$@"'
-    process = site.agents["lb1"].start("sh", "-c", enter, "sh")
-    site.agents["lb2"].process.stop()
-    site.settle(lb1="master")
-    site.agents["lb2"].start()
-    site.settle_all()
-
-    killed = time.monotonic_ns()
-    limit.write_text("1M")
-    assert process.wait(10) == -9
-    ended = time.monotonic_ns()
-    witness.wait_for("lb2", killed)
-
-    assert witness.last_answer("lb1", ended) < AT_ONCE
-    assert witness.both("lb1", "lb2", killed) == 0
-
-
 @pytest.fixture
 def cgroup(lab: Lab) -> Iterator[Path]:
     """A new group of cgroup v2, which is empty again before the laboratory ends."""
