@@ -10,8 +10,9 @@ class ReplayWindow:
     """Which of the last 1024 sequence numbers were seen."""
 
     def __init__(self, sequence: int) -> None:
+        """Begin at ``sequence``: what was sent before it may be a capture, and counts as seen."""
         self._newest = sequence
-        self._seen = 1
+        self._seen = (1 << WINDOW) - 1
 
     def accept(self, sequence: int) -> bool:
         """Return whether ``sequence`` is new, and remember it."""

@@ -55,3 +55,10 @@ def test_no_order_of_arrival_makes_a_number_count_twice(arrivals: list[int]) -> 
     accepted = [arrivals[0], *(number for number in arrivals[1:] if window.accept(number))]
 
     assert len(accepted) == len(set(accepted))
+
+
+def test_what_was_sent_before_the_window_began_may_be_a_capture() -> None:
+    window = ReplayWindow(500)
+
+    assert not window.accept(499)
+    assert window.accept(501)
