@@ -148,9 +148,22 @@ class Record:
     term: Term | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenure:
+    """A mastership that outlives its process, for a planned restart."""
+
+    group: GroupId
+    term: Term
+    until: MonoNs
+    """The peers wait at least so long, and the fence stays open so long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Everything is handed over and released; the process may end."""
+    """Everything is handed over and released, but for what is ``kept``; the process may end."""
+
+    kept: tuple[Tenure, ...] = ()
+    """The masterships that the next process goes on with; their addresses stay, and are heard."""
 
 
 Action: TypeAlias = (

@@ -8,7 +8,7 @@ Order inside a step: own lateness, clocks, membership and detector, election, ow
 backends.  A machine never calls back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from random import Random
 from typing import assert_never
 
@@ -23,6 +23,7 @@ from haagent.core.actions import (
     ReleaseAddress,
     ReserveTerm,
     Severity,
+    Tenure,
 )
 from haagent.core.backends import Backends
 from haagent.core.clocks import Clocks
@@ -37,6 +38,7 @@ from haagent.core.events import (
     ForeignAddressSeen,
     LinkChanged,
     PathChanged,
+    RestartRequested,
     SettingsChanged,
     SettingsRejected,
     StopRequested,
@@ -56,6 +58,7 @@ from haagent.core.messages import (
     State,
 )
 from haagent.core.outbox import Outbox
+from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, GroupSettings
 from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleStatus, Status
 from haagent.core.units import DurationNs, Moment, MonoNs, between, milliseconds, seconds
@@ -76,8 +79,12 @@ class Agent:
         boot: BootId,
         terms: Mapping[GroupId, Term],
         random: Random,
+        kept: Iterable[Tenure] = (),
     ) -> None:
-        """Make an agent that has not begun; ``terms`` are those reserved by earlier boots."""
+        """Make an agent that has not begun; ``terms`` are those reserved by earlier boots.
+
+        ``kept``: what the process before this one has left to us, as in ``Finished``.
+        """
         self._settings = settings
         self._timing = settings.heartbeat
         self._node = settings.node_id
@@ -92,12 +99,15 @@ class Agent:
             clocks=self._clocks,
             membership=self._membership,
         )
+        self._random = random
+        tenures = {tenure.group: tenure for tenure in kept}
         self._groups = {
-            group.id: self._make_group(group, terms.get(group.id, NO_TERM), random)
+            group.id: self._make_group(group, terms.get(group.id, NO_TERM), tenures.get(group.id))
             for group in settings.groups
         }
         self._backends = Backends(settings.haproxy) if settings.haproxy else None
         self._stopping = False
+        self._restart: Restart | None = None
         self._finished = False
         self._due: MonoNs | None = None
 
@@ -172,6 +182,8 @@ class Agent:
                 return self._observe_backends(now, event)
             case StopRequested():
                 return self._stop(now)
+            case RestartRequested():
+                return self._leave_to_next(now)
             case SettingsChanged() | SettingsRejected():
                 return self._reconfigure(now, event)
             case _:
@@ -207,6 +219,8 @@ class Agent:
         self, now: Moment, group: Group, event: DatagramReceived, peer: Peer
     ) -> list[Action]:
         header, body = event.datagram.header, event.datagram.body
+        if self._restart is not None and isinstance(body, ProbeAck):
+            self._restart.confirmed(header, body)
         if not self._clocks.merge(now.wall, header.stamp):
             text = f"the clock of {peer.name} is more than 10 s ahead of ours"
             self._journal.alarm(now, "clock.skew", peer.name, text, lasts=SKEW_ALARM)
@@ -319,10 +333,32 @@ class Agent:
         return []
 
     def _stop(self, now: Moment) -> list[Action]:
-        self._stopping = True
+        self._stopping, self._restart = True, None
         actions: list[Action] = []
         for group in self._groups.values():
             actions += group.lead(now, Election.stop)
+        return actions
+
+    def _leave_to_next(self, now: Moment) -> list[Action]:
+        """Stop, but leave what we are master of to the next process, if the peers agree."""
+        if self._stopping:
+            return []
+        masters = [g for g in self._groups.values() if g.election.state is State.MASTER]
+        if not masters:
+            return self._stop(now)
+        self._stopping = True
+        self._restart = Restart(
+            groups=masters,
+            node=self._node,
+            timing=self._timing,
+            membership=self._membership,
+            outbox=self._outbox,
+            random=self._random,
+        )
+        actions: list[Action] = []
+        for group in self._groups.values():
+            if group not in masters:
+                actions += group.lead(now, Election.stop)
         return actions
 
     def _reconfigure(self, now: Moment, event: SettingsChanged | SettingsRejected) -> list[Action]:
@@ -357,7 +393,15 @@ class Agent:
                 actions += group.lead(now, Election.peer_lost, peer.node)
         for group in self._groups.values():
             actions += group.tick(now)
-        return [*actions, *self._outbox.tick(now)]
+        actions += self._outbox.tick(now)
+        if self._restart is not None:
+            actions += self._restart.tick(now, alone=self._is_left(self._restart.groups))
+        return actions
+
+    def _is_left(self, kept: Collection[Group]) -> bool:
+        """Return whether all groups but those ``kept`` are left, and all is said."""
+        others = (group for group in self._groups.values() if group not in kept)
+        return self._outbox.empty and all(group.election.stopped for group in others)
 
     def _update_backends(self) -> list[Action]:
         if self._backends is None:
@@ -368,22 +412,25 @@ class Agent:
         return [*self._backends.update(states, terms, alive)]
 
     def _finish(self) -> list[Action]:
-        stopped = all(group.election.stopped for group in self._groups.values())
-        if not self._stopping or not stopped or not self._outbox.empty:
+        tenures = () if self._restart is None else self._restart.kept
+        kept = [self._groups[tenure.group] for tenure in tenures]
+        if not self._stopping or not self._is_left(kept):
             return []
         self._finished = True
-        return [Finished()]
+        return [Finished(tenures)]
 
     def _next_due(self) -> MonoNs | None:
         if self._finished:
             return None
         dues = [group.deadline() for group in self._groups.values()]
         dues += [self._membership.deadline(), self._outbox.deadline(), self._journal.deadline()]
+        if self._restart is not None:
+            dues.append(self._restart.deadline())
         return min((due for due in dues if due is not None), default=None)
 
     # Views.
 
-    def _make_group(self, group: GroupSettings, term: Term, random: Random) -> Group:
+    def _make_group(self, group: GroupSettings, term: Term, tenure: Tenure | None) -> Group:
         election = Election(
             group=group,
             timing=self._timing,
@@ -391,7 +438,8 @@ class Agent:
             node=self._node,
             boot=self._boot,
             term=term,
-            random=random,
+            random=self._random,
+            tenure=tenure,
         )
         return Group(
             settings=self._settings,

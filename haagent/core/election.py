@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import assert_never
 
+from haagent.core.actions import Tenure
 from haagent.core.identity import NOT_ELECTABLE, Ballot, BootId, NodeId, Priority, Rank, Term
 from haagent.core.membership import Membership
 from haagent.core.messages import (
@@ -79,6 +80,7 @@ class Election:
         boot: BootId,
         term: Term,
         random: Random,
+        tenure: Tenure | None = None,
     ) -> None:
         self.group = group
         self._timing = timing
@@ -100,6 +102,10 @@ class Election:
         self._met: tuple[NodeId, Term] | None = None
         """The mastership that we last asserted ours against."""
         self._stopping = False
+        self.tenure = tenure
+        """The mastership that the process before this one has left to us."""
+        self.restarting = False
+        """Whether the next process of this agent is to go on with this mastership."""
         self._due: MonoNs | None = None
         """End of the wait that the state is in."""
         self._prolonged = False
@@ -122,6 +128,11 @@ class Election:
         """How often this agent promises to be heard of in this group."""
         quiet = self.state in {State.BACKUP, State.FAULT}
         return self._timing.backup_interval if quiet else self._timing.interval
+
+    @property
+    def promise(self) -> DurationNs:
+        """How soon this agent says that it will be heard of again in this group."""
+        return self._timing.restart_interval if self.restarting else self.interval
 
     @property
     def rank(self) -> Rank:
@@ -150,6 +161,8 @@ class Election:
             return []
         if not up:
             return self._fail(now, RoleReason.LINK_DOWN)
+        if self.state is State.INIT and self.tenure is not None and now < self.tenure.until:
+            return self._go_on(now, self.tenure)
         if self.state in {State.INIT, State.FAULT}:
             return self._listen(now, RoleReason.STARTING)
         return []
@@ -176,6 +189,7 @@ class Election:
 
     def stop(self, now: MonoNs) -> list[Say]:
         """Leave for good: hand over first when there is somebody to hand over to."""
+        self.restarting = False
         if self._stopping:
             return []
         self._stopping = True
@@ -305,6 +319,13 @@ class Election:
         self.master = self._node
         self._due = self._transfer_due = self._successor = None
         return [Say(Coordinator(ballot=self._ballot))]
+
+    def _go_on(self, now: MonoNs, tenure: Tenure) -> list[Say]:
+        # Under the same term: to everybody else it is the same mastership.
+        self.term = tenure.term
+        self._standing_for = RoleReason.RESTARTED
+        self._draw_ballot()
+        return self._rule(now)
 
     def _voters(self) -> set[NodeId]:
         return set(self._membership.voters(self.group.id))

@@ -101,6 +101,11 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartRequested:
+    """The agent is to end, and another process is to go on with its masterships at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsChanged:
     """A new configuration is in force: other priorities, preemption or HAProxy servers.
 
@@ -130,6 +135,7 @@ Event: TypeAlias = (
     | ActionFailed
     | BackendsObserved
     | StopRequested
+    | RestartRequested
     | SettingsChanged
     | SettingsRejected
 )

@@ -15,7 +15,7 @@ from haagent.core.journal import Journal
 from haagent.core.membership import Membership
 from haagent.core.messages import Heartbeat, RoleReason, State
 from haagent.core.outbox import Outbox
-from haagent.core.ownership import Ownership
+from haagent.core.ownership import AddressAction, Ownership
 from haagent.core.settings import AgentSettings, GroupSettings, Preempt
 from haagent.core.units import DurationNs, Moment, MonoNs, between, later
 
@@ -71,7 +71,7 @@ class Group:
                 # Release first: a peer may act on our word at once, and then two hosts answer.
                 return [*self.ownership.let_go(election.term), *words]
             case False, True:
-                return [*self.ownership.take(now, election.term), *words]
+                return [*self._take(now), *words]
             case True, True if election.term != term:
                 return [*words, *self.ownership.renew(now, election.term)]
             case _:
@@ -105,6 +105,11 @@ class Group:
             return []
         return [*self.ownership.renew(now, self.election.term)]
 
+    def beat(self, now: Moment) -> list[Action]:
+        """Send a heartbeat now, and keep the addresses heard for as long as it allows."""
+        self._heartbeat_due = now.mono
+        return self._beat(now)
+
     def silent_for(self, now: Moment) -> DurationNs:
         """Return how long the peers of this master have missed its heartbeats; 0 when none."""
         if self._heartbeat_due is None or not self.election.state.owns_addresses:
@@ -115,6 +120,12 @@ class Group:
         """Return when :meth:`tick` is due."""
         dues = (self._heartbeat_due, self.election.deadline(), self.ownership.deadline())
         return min((due for due in dues if due is not None), default=None)
+
+    def _take(self, now: Moment) -> list[AddressAction]:
+        election = self.election
+        if election.reason is RoleReason.RESTARTED and election.tenure is not None:
+            return self.ownership.keep(now, election.term, election.tenure.until)
+        return self.ownership.take(now, election.term)
 
     def _role_changed(self, now: Moment, before: State) -> None:
         election = self.election

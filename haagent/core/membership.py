@@ -93,6 +93,8 @@ class Peer:
 
     def _keep_view(self, header: Header, heartbeat: Heartbeat | None, at: MonoNs) -> None:
         old = self.views.get(header.group)
+        if old is not None and header.sequence < old.header.sequence:
+            return  # Overtaken on the way: what it promises is no longer true.
         if heartbeat is None and old is not None:
             heartbeat = old.heartbeat
         self.views[header.group] = View(header, heartbeat, at)

@@ -47,6 +47,7 @@ class RoleReason(IntEnum):
     STOPPING = 12
     GAVE_WAY = 13
     HANDOVER_FAILED = 14
+    RESTARTED = 15
 
     @property
     def text(self) -> str:
@@ -70,6 +71,7 @@ _REASON_TEXT = {
     RoleReason.STOPPING: "is stopping",
     RoleReason.GAVE_WAY: "gave way to another agent",
     RoleReason.HANDOVER_FAILED: "went on, because the successor did not get ready",
+    RoleReason.RESTARTED: "went on after a planned restart",
 }
 
 

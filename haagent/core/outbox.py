@@ -116,7 +116,7 @@ class Outbox:
             state=election.state,
             base_priority=election.group.priority,
             priority=election.priority,
-            interval_ms=election.interval // 1_000_000,
-            timeout_ms=patience(election.interval) // 1_000_000,
+            interval_ms=election.promise // 1_000_000,
+            timeout_ms=patience(election.promise) // 1_000_000,
             stamp=self._clocks.tick(now.wall),
         )

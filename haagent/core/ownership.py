@@ -82,6 +82,11 @@ class Ownership:
         closings = [self._close_fence(item) for item in self._addresses.values()]
         return [*closings, *(self._claim(item) for item in self._addresses.values())]
 
+    def keep(self, now: Moment, term: Term, lease_end: MonoNs) -> list[AddressAction]:
+        """Go on with addresses that are here, and heard until ``lease_end``."""
+        self._lease_end = lease_end
+        return [a for a in self.take(now, term) if isinstance(a, ClaimAddress)]
+
     def vouch(self, lease_end: MonoNs) -> list[AddressAction]:
         """Keep the addresses heard until ``lease_end``: a heartbeat is on its way."""
         self._lease_end = lease_end

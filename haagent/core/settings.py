@@ -65,6 +65,15 @@ class HeartbeatSettings:
         return DurationNs(3 * self.interval)
 
     @property
+    def restart_interval(self) -> DurationNs:
+        """What a master promises for a planned restart, a third of ``listen``, in whole ms.
+
+        So its fence has closed before an agent that starts meanwhile, and that nobody could
+        tell of the restart, may claim.
+        """
+        return milliseconds(self.listen // 3_000_000)
+
+    @property
     def stagger(self) -> DurationNs:
         """Delay per position in the order of ranks, so that the best backup moves first."""
         return milliseconds(20)

@@ -8,15 +8,17 @@ Commands, each after its time.  The Ticks that become due until then come first,
 word ``late`` follows the time: then the agent was stalled.
 
     start [priority=150] [preempt=after:5s] [reserved=7] [servers=NAME:WHEN[:OF],...] [renewals]
+          [kept=TERM:UNTIL]
     link up | down
     wait                        nothing else than Ticks
     tick                        one more Tick
     confirm | refuse            the kernel does, or does not do, what was asked since
     refuse fence                it does not open the fence as it was last asked to
     removed | foreign MAC       somebody takes the address away, or uses it
-    stop
+    stop | restart
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
     PEER talks                  heartbeats every 100 ms from the command before until then
+    PEER confirms               it proves that it has heard what it was last asked
     PEER says BODY [WORD ...] [KEY=VALUE ...]
 
 What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable``, ``boot``
@@ -46,6 +48,7 @@ from haagent.core.actions import (
     ReserveTerm,
     SendDatagram,
     SetBackends,
+    Tenure,
 )
 from haagent.core.agent import Agent
 from haagent.core.clocks import Hlc, Stamp
@@ -57,6 +60,7 @@ from haagent.core.events import (
     Event,
     ForeignAddressSeen,
     LinkChanged,
+    RestartRequested,
     StopRequested,
     Tick,
 )
@@ -168,6 +172,7 @@ class Stage:
         self.lines: list[str] = []
         self.undone: list[ClaimAddress | ReleaseAddress] = []
         self.opened: OpenFence | None = None
+        self.nonces: dict[NodeId, int] = {}
         self.peers = {name: Peer(name) for name in NAMES}
         self.ballot = Ballot(node_id("lb1"), boot_id(1, 0), 0)
         self.config = 0
@@ -235,7 +240,9 @@ class Stage:
             haproxy=haproxy if servers else None,
         )
         reserved = Term(int(options.get("reserved", "0")))
-        self.agent = Agent(settings, boot_id(1, 0), {group.id: reserved}, Random(1))
+        term, _, until = options.get("kept", "").partition(":")
+        kept = [Tenure(group=group.id, term=Term(int(term)), until=duration(until))] if term else []
+        self.agent = Agent(settings, boot_id(1, 0), {group.id: reserved}, Random(1), kept)
 
     def _wait(self, until: MonoNs) -> None:
         assert self.agent is not None
@@ -267,6 +274,8 @@ class Stage:
                 self.undone.append(action)
             case OpenFence():
                 self.opened = action
+            case SendDatagram(Datagram(_, Probe(destination=asked, nonce=nonce))):
+                self.nonces[asked] = nonce
             case SendDatagram(Datagram(_, Heartbeat(config_hash=config))):
                 self.config = config
             case SendDatagram(Datagram(_, Election(ballot=ballot) | Resign(ballot=ballot))):
@@ -295,6 +304,10 @@ class Stage:
             self.lines = shown_before
             self._hear(peer, ProbeAck(destination=node_id("lb1"), nonce=nonces[0]))
             words = ["says", "heartbeat"]
+        if words == ["confirms"]:
+            nonce = self.nonces[node_id(peer.name)]
+            self._hear(peer, ProbeAck(destination=node_id("lb1"), nonce=nonce))
+            return
         self._hear(peer, self._body(peer, words[1:], options))
 
     def _hear(self, peer: Peer, body: Body) -> list[Action]:
@@ -393,8 +406,10 @@ class Stage:
                 return [f"backends {', '.join(lists)}"]
             case Record(severity=severity, kind=kind, text=text):
                 return [f"record {severity.name} {kind}: {text}"]
-            case Finished():
-                return ["finished"]
+            case Finished(kept):
+                return [f"keep term {each.term} until {shown(each.until)}" for each in kept] + [
+                    "finished"
+                ]
 
     def _at(self, address: object) -> str:
         return next(peer.name for peer in self.peers.values() if peer.source == address)
@@ -413,6 +428,8 @@ def happening(verb: str, words: Words) -> Event:
             return ForeignAddressSeen("eth0", ADDRESS.ip, mac)
         case "stop", []:
             return StopRequested()
+        case "restart", []:
+            return RestartRequested()
         case _:
             raise ValueError(verb)
 
