@@ -391,11 +391,13 @@ class Agent:
             self._journal.record(now, "peer.dead", text, severity=Severity.WARNING)
             for group in self._groups.values():
                 actions += group.lead(now, Election.peer_lost, peer.node)
-        for group in self._groups.values():
-            actions += group.tick(now)
         actions += self._outbox.tick(now)
         if self._restart is not None:
             actions += self._restart.tick(now, alone=self._is_left(self._restart.groups))
+            if self._restart.kept:
+                return actions  # The last word: one more heartbeat would promise less.
+        for group in self._groups.values():
+            actions += group.tick(now)
         return actions
 
     def _is_left(self, kept: Collection[Group]) -> bool:
@@ -424,7 +426,7 @@ class Agent:
             return None
         dues = [group.deadline() for group in self._groups.values()]
         dues += [self._membership.deadline(), self._outbox.deadline(), self._journal.deadline()]
-        if self._restart is not None:
+        if self._restart is not None and self._is_left(self._restart.groups):
             dues.append(self._restart.deadline())
         return min((due for due in dues if due is not None), default=None)
 

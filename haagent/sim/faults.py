@@ -30,6 +30,7 @@ class Fault(Enum):
     CLOCK = auto()
     LINK = auto()
     STOP = auto()
+    RESTART = auto()
     REFUSE = auto()
     DISK = auto()
     REPLAY = auto()
@@ -153,6 +154,8 @@ def _hurt(fault: Fault, host: Host, random: Random) -> Callable[[], None]:
                 host.pause()
             case Fault.STOP:
                 host.stop()
+            case Fault.RESTART:
+                host.restart()
             case Fault.CLOCK:
                 host.wall_error = wall_step
             case Fault.SLOW:

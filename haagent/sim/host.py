@@ -11,7 +11,7 @@ what the agent does (``haagent.sim.checks``).
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from hashlib import sha256
 from ipaddress import IPv4Address
@@ -28,6 +28,7 @@ from haagent.core.actions import (
     ReleaseAddress,
     ReserveTerm,
     SendDatagram,
+    Tenure,
 )
 from haagent.core.agent import Agent
 from haagent.core.events import (
@@ -37,6 +38,7 @@ from haagent.core.events import (
     Event,
     ForeignAddressSeen,
     LinkChanged,
+    RestartRequested,
     StopRequested,
     Tick,
 )
@@ -102,6 +104,8 @@ class Host:
         """Until when each fence is open, on the clock of this host."""
         self.terms: dict[GroupId, Term] = {}
         """What is on the disk."""
+        self._kept: tuple[Tenure, ...] = ()
+        """What an agent that restarts has left to the next one."""
         self._boots = 0
         self.refuses_claims = self.disk_full = False
         self.slowness = DurationNs(0)
@@ -119,14 +123,15 @@ class Host:
         """Start the agent, as the service manager does: first release what is left over."""
         if self.agent is not None:
             return
-        self._clear()
+        kept, self._kept = [t for t in self._kept if self._mono < t.until], ()
+        self._clear({tenure.group for tenure in kept})
         self._boots += 1
         boot = boot_id(self._boots, self._random.getrandbits(32))
         self._note(f"starts, boot {self._boots}")
         self._safety.started(self.label)
         self._busy_until, self.paused = self._schedule.now, False
         chance = Random(self._random.getrandbits(64))  # noqa: S311  # repeatable, not secret
-        self.agent = Agent(self.settings, boot, dict(self.terms), chance)
+        self.agent = Agent(self.settings, boot, dict(self.terms), chance, kept)
         for port in self._ports.values():
             self._post(LinkChanged(port.interface, port.up))
 
@@ -142,6 +147,7 @@ class Host:
         self._note("loses power" + (" and its disk" if forget else ""))
         self._end()
         self._clear()
+        self._kept = ()
         if forget:
             self.terms.clear()
             self._boots = 0
@@ -164,6 +170,12 @@ class Host:
         self._note("is told to stop")
         self.stopping = self.agent is not None
         self._post(StopRequested())
+
+    def restart(self) -> None:
+        """SIGUSR1 and SIGTERM: what can be is left to the next process."""
+        self._note("is told to restart")
+        self.stopping = self.agent is not None
+        self._post(RestartRequested())
 
     def set_link(self, interface: str, *, up: bool) -> None:
         """Lose or regain the carrier of ``interface``."""
@@ -263,8 +275,8 @@ class Host:
                 self._reserve(action, group, term)
             case Record(kind=kind, text=text):
                 self._note(f"{action.group or ''} {kind}: {text}".strip())
-            case Finished():
-                self._finish()
+            case Finished(kept):
+                self._finish(kept)
             case _:
                 pass
 
@@ -310,9 +322,11 @@ class Host:
         for ip in self._fences:
             self._set_fence(ip, MonoNs(0))
 
-    def _clear(self) -> None:
-        self._close_all()
-        self.addresses.clear()
+    def _clear(self, kept: Collection[GroupId] = ()) -> None:
+        for ip, group in list(self.addresses.items()):
+            if group not in kept:
+                self._set_fence(ip, MonoNs(0))
+                del self.addresses[ip]
 
     def _judge(self, ip: IPAddress) -> None:
         until = self._fences[ip] if self.answers(ip) else self._mono
@@ -327,10 +341,13 @@ class Host:
         self.terms[group] = term
         self._events.append(ActionDone(action))
 
-    def _finish(self) -> None:
-        self._note("has finished")
-        self._safety.finished(self.label, list(self.addresses))
+    def _finish(self, kept: tuple[Tenure, ...]) -> None:
+        self._note(f"has finished and keeps {len(kept)} groups")
+        groups = [tenure.group for tenure in kept]
+        left = [ip for ip, group in self.addresses.items() if group not in groups]
+        self._safety.finished(self.label, left)
         self._end()
+        self._kept = kept
 
     # What comes from the network.
 

@@ -388,3 +388,62 @@ def test_a_master_killed_and_restarted_at_once_comes_back_as_a_backup() -> None:
     assert cluster.holders() == ["h2"]
     assert cluster.safety.changes == 2
     safe(cluster)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("interval", [milliseconds(10), milliseconds(200), seconds(1)])
+def test_a_planned_restart_is_noticed_by_nobody(count: int, interval: DurationNs) -> None:
+    settings = agents(count=count, groups=2, interval=interval)
+    cluster = Cluster(settings, 1)
+    cluster.start()
+    cluster.run(seconds(20))
+    restarting, changes = cluster.hosts[0], cluster.safety.changes
+    restarting.restart()
+
+    cluster.run(milliseconds(900))
+    restarting.start()
+    for _ in range(2000):
+        assert cluster.answering() == ["h1"], trace(cluster)
+        cluster.run(milliseconds(1))
+
+    assert role(restarting) == (State.MASTER, RoleReason.RESTARTED)
+    assert cluster.safety.changes == changes + (2 if count == 1 else 1), "one for each process"
+    safe(cluster)
+
+
+def test_a_restart_that_takes_too_long_ends_like_a_crash() -> None:
+    cluster = settled(3)
+    cluster.hosts[0].restart()
+
+    takes(cluster, no_longer_than=milliseconds(1300), new="h2")
+    cluster.hosts[0].start()
+    cluster.run(seconds(3))
+
+    assert cluster.answering() == ["h2"]
+    safe(cluster)
+
+
+def test_an_agent_that_starts_during_a_restart_does_not_claim() -> None:
+    """Nobody can have told it of the restart."""
+    cluster = settled(2)
+    cluster.hosts[1].power_off()
+    cluster.run(seconds(3))
+    cluster.hosts[0].restart()
+    cluster.hosts[1].start()
+    cluster.run(milliseconds(990))
+    cluster.hosts[0].start()
+    cluster.run(seconds(3))
+
+    assert cluster.answering() == ["h1"], trace(cluster)
+    safe(cluster)
+
+
+def test_a_restart_that_a_peer_cannot_confirm_hands_over() -> None:
+    cluster = settled(3)
+    cluster.network.wire(2, 0).cut = True
+    cluster.hosts[0].restart()
+    cluster.run(milliseconds(300))
+
+    assert cluster.answering() == ["h2"], trace(cluster)
+    assert cluster.hosts[0].agent is None
+    assert cluster.safety.shared == [], trace(cluster)
