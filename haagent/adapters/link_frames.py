@@ -22,6 +22,7 @@ from contextlib import suppress
 from fcntl import ioctl
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import TypeAlias
 
 from haagent.core.events import Event, ForeignAddressSeen
 from haagent.core.settings import IPAddress
@@ -65,14 +66,17 @@ class LinkFrames:
         Raises: OSError when the interface is absent, down or not Ethernet, or for want of
         CAP_NET_RAW.
         """
-        try:
-            opened = self._socket(interface)
-            # A link that was down leaves an error that the first send would return.
-            opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            for frame in _announcement(interface, _mac(opened), address):
-                opened.send(frame)
-        except OSError as error:
-            raise _explained(error, f"cannot announce {address} on {interface}") from error
+        self._send(interface, address, _announcement, f"announce {address}")
+        self.ask(interface, address)
+
+    def ask(self, interface: str, address: IPAddress) -> None:
+        """Ask the link of ``interface`` who else has ``address``, be it known already.
+
+        Raises: as :meth:`announce`.
+        """
+        silent = self._silent_until
+        self._silent_until = {k: end for k, end in silent.items() if k[:2] != (interface, address)}
+        self._send(interface, address, _question, f"ask for {address}")
 
     async def run(self) -> None:
         """Listen on every interface, now or when it comes, until cancelled.
@@ -87,6 +91,16 @@ class LinkFrames:
         finally:
             for interface in [*self._sockets]:
                 self._close(interface)
+
+    def _send(self, interface: str, address: IPAddress, frames: "_Frames", what: str) -> None:
+        try:
+            opened = self._socket(interface)
+            # A link that was down leaves an error that the first send would return.
+            opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            for frame in frames(interface, _mac(opened), address):
+                opened.send(frame)
+        except OSError as error:
+            raise _explained(error, f"cannot {what} on {interface}") from error
 
     def _listen(self, interface: str) -> None:
         try:
@@ -134,15 +148,20 @@ class LinkFrames:
                 self._post(ForeignAddressSeen(interface, address, mac.hex(":")))
 
 
-def _announcement(interface: str, mac: bytes, address: IPAddress) -> tuple[bytes, ...]:
+_Frames: TypeAlias = Callable[[str, bytes, IPAddress], Iterable[bytes]]
+"""Takes the interface, its MAC and an address; returns Ethernet frames."""
+
+
+def _announcement(_interface: str, mac: bytes, address: IPAddress) -> Iterable[bytes]:
     if isinstance(address, IPv4Address):
-        return (
-            arp.gratuitous_request(mac, address),
-            arp.gratuitous_reply(mac, address),
-            arp.probe(mac, address),
-        )
-    questions = (ndp.neighbor_probe(mac, own, address) for own in _link_local(interface))
-    return ndp.unsolicited_na(mac, address), *questions
+        return arp.gratuitous_request(mac, address), arp.gratuitous_reply(mac, address)
+    return (ndp.unsolicited_na(mac, address),)
+
+
+def _question(interface: str, mac: bytes, address: IPAddress) -> Iterable[bytes]:
+    if isinstance(address, IPv4Address):
+        return (arp.probe(mac, address),)
+    return (ndp.neighbor_probe(mac, own, address) for own in _link_local(interface))
 
 
 def _link_local(interface: str) -> list[IPv6Address]:

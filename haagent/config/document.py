@@ -5,6 +5,7 @@ What this module does not do: know which keys there are (``haagent.config.model`
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +59,7 @@ class Document:
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
+        self.digest = sha256(text.encode()).hexdigest()
         self.problems: list[Problem] = []
         """What is wrong whatever the schema says: keys given twice, keys that are no text."""
         self._index = _Index()

@@ -41,6 +41,8 @@ class Loaded:
     """A file that was accepted."""
 
     settings: AgentSettings
+    digest: str
+    """SHA-256 of the file's text: equal only where nothing was changed."""
     key_file: Path
     state_dir: Path
     control_socket: Path
@@ -63,6 +65,7 @@ def load(path: Path) -> Loaded:
     warnings = (*doubts(document), *_lacking(document, key_file))
     return Loaded(
         settings=_settings(file, home),
+        digest=document.digest,
         key_file=key_file,
         state_dir=home / file.state_dir,
         control_socket=home / file.control_socket,

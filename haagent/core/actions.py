@@ -83,6 +83,17 @@ class AnnounceAddress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskAddress:
+    """The link is asked once who has ``address``; ForeignAddressSeen is the answer, if any comes.
+
+    Source: RFC 5227 2.1.1 (ARP probe), RFC 4862 5.4.2 (NS).
+    """
+
+    interface: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One server of a HAProxy backend, as it is to be or as it was seen."""
 
@@ -173,6 +184,7 @@ Action: TypeAlias = (
     | OpenFence
     | CloseFence
     | AnnounceAddress
+    | AskAddress
     | SetBackends
     | ReserveTerm
     | CountDiscard

@@ -297,7 +297,7 @@ class Agent:
             if isinstance(event, AddressRemoved):
                 group.ownership.removed(now, event.address)
             else:
-                actions += group.ownership.foreign(now, event.address, event.mac)
+                actions += group.address_seen(now, event.address, event.mac)
         return actions
 
     def _done(self, now: Moment, event: ActionDone) -> list[Action]:

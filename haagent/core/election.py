@@ -135,6 +135,11 @@ class Election:
         return self._timing.restart_interval if self.restarting else self.interval
 
     @property
+    def listens_until(self) -> MonoNs | None:
+        """When this agent stands if it has heard no master; None when it does not listen."""
+        return self._due if self.state is State.LISTEN else None
+
+    @property
     def rank(self) -> Rank:
         return Rank(self.priority, self._node)
 
@@ -178,6 +183,13 @@ class Election:
         says = self._fail(now, RoleReason.CLAIM_FAILED)
         self._due = later(now, CLAIM_PENALTY)
         return says
+
+    def address_seen(self, now: MonoNs) -> list[Say]:
+        """Listen on: a master that is not heard, because it restarts, has told somebody else."""
+        if self.state is State.LISTEN and self._due is not None:
+            last = later(self.since, DurationNs(self._timing.listen + self._timing.restart_lease))
+            self._due = max(self._due, min(last, later(now, self._timing.listen)))
+        return []
 
     def twin_heard(self, now: MonoNs) -> list[Say]:
         """Stay out while another agent with our node name is heard."""
@@ -394,10 +406,12 @@ class Election:
         if self.state.owns_addresses:
             return DurationNs(0)
         peer = None if self.master is None else self._membership.get(self.master)
-        if peer is None or not peer.alive:
+        if peer is None or not peer.alive or self.group.id not in peer.views:
             return None
         age = between(peer.last_heard, now)
-        return age if age < self._timing.lease else None
+        # As the master has promised, which is more while it restarts.
+        lease = 3 * milliseconds(peer.views[self.group.id].header.interval_ms)
+        return age if age < lease else None
 
     def _objection(self, code: ObjectionCode, remaining: DurationNs) -> Objection:
         remaining_ms = max(0, -(-remaining // 1_000_000))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Concatenate, ParamSpec
 
-from haagent.core.actions import Action, ReserveTerm
+from haagent.core.actions import Action, AskAddress, ReserveTerm, Severity
 from haagent.core.election import Election, Say
 from haagent.core.identity import NO_TERM, Term
 from haagent.core.journal import Journal
@@ -16,10 +16,13 @@ from haagent.core.membership import Membership
 from haagent.core.messages import Heartbeat, RoleReason, State
 from haagent.core.outbox import Outbox
 from haagent.core.ownership import AddressAction, Ownership
-from haagent.core.settings import AgentSettings, GroupSettings, Preempt
-from haagent.core.units import DurationNs, Moment, MonoNs, between, later
+from haagent.core.settings import AgentSettings, GroupSettings, IPAddress, Preempt
+from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds
 
 P = ParamSpec("P")
+
+ASK_BEFORE = milliseconds(60)
+"""How long before the end of listening the link is asked who has the addresses."""
 
 TERMS_RESERVED = 8
 """Terms written to disk ahead of use, so that a slow disk never delays a takeover."""
@@ -48,6 +51,8 @@ class Group:
         self._outbox = outbox
         self._lease = settings.heartbeat.lease
         self._heartbeat_due: MonoNs | None = None
+        self._asked_for: MonoNs | None = None
+        """The end of listening before which we have asked for the addresses."""
         self._reserved = NO_TERM
 
     def lead(
@@ -87,13 +92,25 @@ class Group:
             text += f" {group.preempt_after // 1_000_000} ms"
         self._journal.record(now, "config.applied", text, group=group.name)
 
+    def address_seen(self, now: Moment, address: IPAddress, mac: str) -> list[Action]:
+        """Take in that another host showed an address as its own, be it one of this group."""
+        if address not in {each.ip for each in self.settings.addresses}:
+            return []
+        if self.election.listens_until is not None:
+            text = f"{address} is in use by {mac}, whose agent is not heard; listens on"
+            self._journal.record(
+                now, "address.in_use", text, severity=Severity.WARNING, group=self.settings.name
+            )
+        actions = self.lead(now, Election.address_seen)
+        return [*actions, *self.ownership.foreign(now, address, mac)]
+
     def tick(self, now: Moment) -> list[Action]:
         """Do what is due."""
         actions = self.lead(now, Election.tick)
         actions += self.ownership.tick(now)
         if self.ownership.gives_up(now):
             actions += self.lead(now, Election.claim_failed)
-        return [*actions, *self._beat(now), *self._reserve()]
+        return [*actions, *self._ask(now), *self._beat(now), *self._reserve()]
 
     def announce(self, now: Moment) -> list[Action]:
         """Tell the neighbours again who has the addresses, if we have.
@@ -118,8 +135,26 @@ class Group:
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
-        dues = (self._heartbeat_due, self.election.deadline(), self.ownership.deadline())
+        dues = (
+            self._heartbeat_due,
+            self._ask_due,
+            self.election.deadline(),
+            self.ownership.deadline(),
+        )
         return min((due for due in dues if due is not None), default=None)
+
+    @property
+    def _ask_due(self) -> MonoNs | None:
+        end = self.election.listens_until
+        return None if end is None or end == self._asked_for else MonoNs(end - ASK_BEFORE)
+
+    def _ask(self, now: Moment) -> list[Action]:
+        # A master that restarts is not heard, but its addresses are.
+        if self._ask_due is None or now.mono < self._ask_due:
+            return []
+        self._asked_for = self.election.listens_until
+        interface = self.settings.interface
+        return [AskAddress(interface=interface, address=a) for a in self.settings.addresses]
 
     def _take(self, now: Moment) -> list[AddressAction]:
         election = self.election

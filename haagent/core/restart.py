@@ -22,7 +22,7 @@ from haagent.core.membership import Membership
 from haagent.core.messages import Header, Probe, ProbeAck, State
 from haagent.core.outbox import Outbox
 from haagent.core.settings import HeartbeatSettings
-from haagent.core.units import DurationNs, Moment, MonoNs, later, milliseconds
+from haagent.core.units import Moment, MonoNs, later, milliseconds
 
 ASK_INTERVAL = milliseconds(20)
 ASK_TIMEOUT = milliseconds(200)
@@ -54,7 +54,7 @@ class Restart:
         """``groups`` are those that this agent is master of."""
         self.groups = groups
         self._node = node
-        self._lease = DurationNs(3 * timing.restart_interval)
+        self._lease = timing.restart_lease
         self._membership = membership
         self._outbox = outbox
         self._random = random

@@ -66,12 +66,13 @@ class HeartbeatSettings:
 
     @property
     def restart_interval(self) -> DurationNs:
-        """What a master promises for a planned restart, a third of ``listen``, in whole ms.
+        """What a master promises for a planned restart: 1 s, or I when that is longer."""
+        return DurationNs(max(seconds(1), self.interval))
 
-        So its fence has closed before an agent that starts meanwhile, and that nobody could
-        tell of the restart, may claim.
-        """
-        return milliseconds(self.listen // 3_000_000)
+    @property
+    def restart_lease(self) -> DurationNs:
+        """How long that promise keeps the fence open."""
+        return DurationNs(3 * self.restart_interval)
 
     @property
     def stagger(self) -> DurationNs:

@@ -9,6 +9,7 @@ line.
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haagent.lab.errors import LabError
@@ -77,10 +78,20 @@ class Agent:
         lines += [f"{key}: {path}" for key, path in own.items()]
         self.configuration_file.write_text("\n".join(lines) + "\n")
 
-    def start(self, *wrapper: str) -> Process:
-        """Start ``haagent run``, also again after its end; ``wrapper`` is what executes it."""
+    def start(
+        self,
+        *wrapper: str,
+        environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> Process:
+        """Start ``haagent run``, also again after its end; ``wrapper`` is what executes it.
+
+        The process inherits ``descriptors``.
+        """
         command = (sys.executable, "-m", "haagent", "run", "-c", str(self.configuration_file))
-        self._process = self.host.start("agent", *wrapper, *command)
+        self._process = self.host.start(
+            "agent", *wrapper, *command, environment=environment, descriptors=descriptors
+        )
         return self._process
 
     def release(self) -> str:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Interface,
@@ -109,9 +109,13 @@ class Host:
         return {network.interface: f"{self.name}-{network.interface}" for network in self._networks}
 
     def start(
-        self, name: str, *command: str, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *command: str,
+        environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> Process:
-        """Start ``command`` in this host; ``name`` names its log.
+        """Start ``command`` in this host; ``name`` names its log.  It inherits ``descriptors``.
 
         The kernel kills it when the thread that started it ends, and so with the laboratory.
         """
@@ -125,6 +129,7 @@ class Host:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
+                pass_fds=descriptors,
                 process_group=0,  # Ctrl-C at the terminal is for the laboratory alone.
             )
         process = Process(log.stem, self.name, popen, log)

@@ -54,7 +54,7 @@ class Driver:
         self,
         perform: Callable[[Sequence[Action]], Awaitable[None]],
         observe: Callable[[Sequence[Action]], None],
-    ) -> None:
+    ) -> Finished:
         """Drive the agent until it has finished; ``observe`` sees each step when it is done."""
         try:
             while True:
@@ -64,8 +64,8 @@ class Driver:
                 actions = self._agent.step(moment, event)
                 await perform(actions)
                 observe(actions)
-                if any(isinstance(action, Finished) for action in actions):
-                    return
+                if actions and isinstance(actions[-1], Finished):
+                    return actions[-1]
         finally:
             self._alarm.close()
 

@@ -7,6 +7,7 @@ are waited for; HAProxy, the disk and the log have tasks or threads of their own
 import asyncio
 import errno
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import assert_never
 
 from haagent.adapters import clock
@@ -19,6 +20,7 @@ from haagent.adapters.state_file import StateFile
 from haagent.core.actions import (
     Action,
     AnnounceAddress,
+    AskAddress,
     ClaimAddress,
     CloseFence,
     CountDiscard,
@@ -91,6 +93,8 @@ class Performer:
                 await self._change(action)
             case AnnounceAddress():
                 self._announce(action)
+            case AskAddress():
+                self._ask(action)
             case SetBackends():
                 self._set_backends(action)
             case ReserveTerm():
@@ -156,6 +160,11 @@ class Performer:
             self._frames.announce(action.interface, action.address.ip)
         except OSError as error:
             self._failed(action, error)
+
+    def _ask(self, action: AskAddress) -> None:
+        # Nobody waits for an answer, and without one all is as it was.
+        with suppress(OSError):
+            self._frames.ask(action.interface, action.address.ip)
 
     def _set_backends(self, action: SetBackends) -> None:
         if any(self._is_stale(action, group, term) for group, term in action.terms):

@@ -1,8 +1,10 @@
 """Takes away what a dead agent left behind: the addresses that are ours, and nothing else."""
 
 from collections import defaultdict
+from collections.abc import Collection, Iterable
 
 from haagent.adapters.netlink import Netlink
+from haagent.core.actions import Tenure
 from haagent.core.settings import AgentSettings, IPAddress, IPInterface
 
 
@@ -14,12 +16,28 @@ def virtual_addresses(settings: AgentSettings) -> dict[str, frozenset[IPAddress]
     return {interface: frozenset(addresses) for interface, addresses in found.items()}
 
 
-async def release_leftovers(netlink: Netlink) -> list[tuple[str, IPInterface]]:
-    """Remove every address that is ours; return what was removed, with its interface.
+def kept_addresses(
+    settings: AgentSettings, kept: Iterable[Tenure]
+) -> frozenset[tuple[str, IPInterface]]:
+    """Return the addresses of the groups that a restarting agent has left to the next process."""
+    groups = {tenure.group for tenure in kept}
+    return frozenset(
+        (group.interface, address)
+        for group in settings.groups
+        if group.id in groups
+        for address in group.addresses
+    )
 
+
+async def release_leftovers(
+    netlink: Netlink, kept: Collection[tuple[str, IPInterface]] = ()
+) -> list[tuple[str, IPInterface]]:
+    """Remove every address that is ours but those ``kept``; return what was removed.
+
+    Shape: interface and address.
     Raises: OSError when the kernel refuses.
     """
-    leftovers = await netlink.ours()
+    leftovers = [each for each in await netlink.ours() if each not in kept]
     for interface, address in leftovers:
         await netlink.release(interface, address)
     return leftovers

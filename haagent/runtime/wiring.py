@@ -4,41 +4,44 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
 
-from haagent.adapters import clock, process
+from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.datagrams import Datagrams, Received
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
 from haagent.adapters.link_frames import LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.state_file import StateFile
-from haagent.adapters.systemd import Systemd
+from haagent.adapters.systemd import Systemd, inherited
 from haagent.config import ConfigurationError, Loaded, load, read_key
 from haagent.control.haagent_pb2 import StatusReply
 from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.control.server import ControlServer, require_unused
-from haagent.core.actions import Action, Record
+from haagent.core.actions import Action, Record, Tenure
 from haagent.core.agent import Agent
 from haagent.core.events import (
     DatagramReceived,
     PathChanged,
+    RestartRequested,
     SettingsChanged,
     SettingsRejected,
     StopRequested,
 )
 from haagent.core.identity import boot_id
 from haagent.core.messages import Discard
+from haagent.core.units import DurationNs, between
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
 from haagent.runtime.log import logger
 from haagent.runtime.perform import Performer
-from haagent.runtime.release import release_leftovers, virtual_addresses
+from haagent.runtime.release import kept_addresses, release_leftovers, virtual_addresses
 from haagent.runtime.reload import takes_restart
+from haagent.runtime.restart import FENCE_NAME, prepare
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import decode
 
@@ -55,14 +58,18 @@ class Daemon:
         """
         settings = loaded.settings
         addresses = virtual_addresses(settings)
-        cluster_key = read_key(loaded.key_file)
+        self._cluster_key = read_key(loaded.key_file)
         names = [group.name for group in settings.groups]
-        self._keyring = Keyring(cluster_key, settings.cluster, names)
+        self._keyring = Keyring(self._cluster_key, settings.cluster, names)
         self._config = config
         self._loaded = loaded
         self._started = clock.now()
         self._systemd = Systemd(os.environ)
         self._state = StateFile.open(loaded.state_dir, self._started.wall)
+        self._kept = tenure_file.take(loaded.state_dir, loaded.digest, self._started.mono)
+        """What the process before this one has left to us at a planned restart."""
+        self._restarting = False
+        self._start_time = DurationNs(0)
         self._agent = self._make_agent(loaded)
         self._driver = Driver(self._agent)
         post = self._driver.post
@@ -103,7 +110,8 @@ class Daemon:
         for note in (*self._state.notes, *process.settle()):
             logger.warning("%s", note)
         self._install_fence()
-        await self._release()
+        await self._release(kept=self._kept)
+        kept: tuple[Tenure, ...] = ()
         try:
             async with asyncio.TaskGroup() as group:
                 self._handle_signals(group)
@@ -111,15 +119,17 @@ class Daemon:
                 # By then every adapter has begun as well: ready means that we listen.
                 await self._control.listening.wait()
                 gc.freeze()
+                self._start_time = between(process.started(), clock.now().mono)
                 logger.info("ready: %s", self._config)
                 self._systemd.ready(self._roles())
-                await self._driver.run(self._performer.perform, self._observe)
+                kept = (await self._driver.run(self._performer.perform, self._observe)).kept
                 for task in tasks:
                     task.cancel()
         finally:
-            await self._release()
-            with suppress(PermissionError):  # What ended us says more.
-                self._fence.remove()
+            if not self._left_to_next(kept):
+                await self._release()
+                with suppress(PermissionError):  # What ended us says more.
+                    self._fence.remove()
             self._state.close()
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
@@ -128,14 +138,22 @@ class Daemon:
         return runs if self._haproxy is None else [*runs, self._haproxy.run]
 
     def _install_fence(self) -> None:
-        """Silence the addresses before any of them can be here."""
+        """Silence the addresses before any of them can be here, but for those left to us."""
+        until = {tenure.group: tenure.until for tenure in self._kept}
+        for group in self._loaded.settings.groups:
+            for address in group.addresses if group.id in until else ():
+                self._fence.open(group.interface, address.ip, until[group.id])
         self._fence.install()
+        for descriptor in inherited(os.environ, FENCE_NAME):
+            os.close(descriptor)
+        self._systemd.forget(FENCE_NAME)
         for reason in self._fence.refused:
             logger.warning("%s", reason)
         logger.info("fence: %s", self._fence.level.value)
 
-    async def _release(self) -> None:
-        for interface, address in await release_leftovers(self._netlink):
+    async def _release(self, kept: Collection[Tenure] = ()) -> None:
+        spared = kept_addresses(self._loaded.settings, kept)
+        for interface, address in await release_leftovers(self._netlink, spared):
             logger.warning("removed %s from %s: left by an agent that ended", address, interface)
 
     def _make_agent(self, loaded: Loaded) -> Agent:
@@ -147,17 +165,53 @@ class Daemon:
             for group in loaded.settings.groups
             if group.name in reserved
         }
-        return Agent(loaded.settings, boot, terms, random)
+        return Agent(loaded.settings, boot, terms, random, self._kept)
 
     def _handle_signals(self, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._restart, group)
         loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(self._reload()))
 
     def _stop(self) -> None:
         self._systemd.stopping()
-        self._driver.post(StopRequested())
+        if not self._restarting:
+            self._driver.post(StopRequested())
+
+    def _restart(self, group: asyncio.TaskGroup) -> None:
+        # At once: what ends a service for a restart sends SIGTERM as well.
+        self._restarting = True
+        group.create_task(self._leave_to_next())
+
+    async def _leave_to_next(self) -> None:
+        """End, and leave the addresses to the next process; hand over first where that fails."""
+        obstacle = await asyncio.to_thread(
+            prepare,
+            config=self._config,
+            loaded=self._loaded,
+            cluster_key=self._cluster_key,
+            start_time=self._start_time,
+            fence=self._fence,
+            systemd=self._systemd,
+        )
+        if obstacle:
+            logger.warning("restart: the addresses are handed over first: %s", obstacle)
+            self._driver.post(StopRequested())
+        else:
+            self._driver.post(RestartRequested())
+
+    def _left_to_next(self, kept: Collection[Tenure]) -> bool:
+        """Return whether the next process can go on with what is ``kept``."""
+        if not kept:
+            self._systemd.forget(FENCE_NAME)
+            return False
+        try:
+            tenure_file.write(self._loaded.state_dir, self._loaded.digest, kept)
+        except OSError as error:
+            logger.error("the next process cannot go on: %s", error)
+            return False
+        return True
 
     async def _reload(self) -> None:
         """Take in the file as it is now, or keep everything as it was and say why."""

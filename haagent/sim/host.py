@@ -20,6 +20,7 @@ from random import Random
 from haagent.core.actions import (
     Action,
     AnnounceAddress,
+    AskAddress,
     ClaimAddress,
     CloseFence,
     Finished,
@@ -271,6 +272,9 @@ class Host:
                 self._set_fence(address.ip, MonoNs(0))
             case AnnounceAddress(interface=interface, address=address):
                 self._announce(interface, address)
+            case AskAddress(interface=interface, address=address):
+                probe = Claimed(address.ip, None, question=True)
+                self._network.send(self._ports[interface], probe, None)
             case ReserveTerm(group, term):
                 self._reserve(action, group, term)
             case Record(kind=kind, text=text):
@@ -358,7 +362,8 @@ class Host:
             self._hear_datagram(port, sender, payload)
 
     def _hear_claim(self, port: Port, sender: Port, claimed: Claimed) -> None:
-        self._post(ForeignAddressSeen(port.interface, claimed.address, claimed.mac))
+        if claimed.mac is not None:
+            self._post(ForeignAddressSeen(port.interface, claimed.address, claimed.mac))
         if claimed.question and self.answers(claimed.address):
             answer = Claimed(claimed.address, self.mac, question=False)
             self._network.send(port, answer, sender.address)

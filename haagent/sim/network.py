@@ -30,10 +30,10 @@ CAPTURED = 4000
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What an ARP or neighbour message shows: ``mac`` uses ``address``."""
+    """What an ARP or neighbour message shows: ``mac`` uses ``address``, or nobody, as yet."""
 
     address: IPAddress
-    mac: str
+    mac: str | None
     question: bool
     """Whether other users of the address are asked to speak up (RFC 5227 2.1.1)."""
 

@@ -38,6 +38,7 @@ import pytest
 from haagent.core.actions import (
     Action,
     AnnounceAddress,
+    AskAddress,
     ClaimAddress,
     CloseFence,
     CountDiscard,
@@ -380,7 +381,7 @@ class Stage:
 
     # What the agent does, in words.
 
-    def _lines(self, action: Action) -> list[str]:  # noqa: C901  # One case for each action.
+    def _lines(self, action: Action) -> list[str]:  # noqa: C901, PLR0912  # One case for each action.
         match action:
             case SendDatagram(Datagram(header, body), destination):
                 if is_heartbeat(action):
@@ -397,6 +398,8 @@ class Stage:
                 return [f"close-fence {address}"]
             case AnnounceAddress(term=term, address=address):
                 return [f"announce {address}, term {term}"]
+            case AskAddress(address=address):
+                return [f"ask who has {address}"]
             case ReserveTerm(_, term):
                 return [f"reserve terms up to {term}"]
             case CountDiscard(source, reason):

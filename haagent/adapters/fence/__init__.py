@@ -44,6 +44,8 @@ class _Lifetime:
 
     def close(self, interface: str, address: IPAddress) -> None: ...
 
+    def give(self, keep: Callable[[int], None]) -> None: ...
+
     def let_go(self) -> None: ...
 
     @staticmethod
@@ -108,6 +110,14 @@ class Fence:
     def close(self, interface: str, address: IPAddress) -> None:
         """Silence ``address``.  Raises: OSError at level nft only."""
         self._guard.close(interface, address)
+
+    def give(self, keep: Callable[[int], None]) -> None:
+        """Have somebody ``keep`` the descriptor that holds the fence open after our death.
+
+        Every deadline still counts.  ``keep`` is called in another thread.
+        Raises: what ``keep`` raises; OSError when this level cannot outlive its process.
+        """
+        self._guard.give(keep)
 
     async def run(self, report: Callable[[str], None]) -> None:
         """Mend the guard wherever it is missing, and report that, until cancelled."""

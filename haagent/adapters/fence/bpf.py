@@ -14,7 +14,7 @@ which are interfaces of their own.
 import errno
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -80,6 +80,10 @@ class BpfGuard:
     def close(self, interface: str, address: IPAddress) -> None:
         """Let nothing pass."""
         self.open(interface, address, _CLOSED)
+
+    def give(self, keep: Callable[[int], None]) -> None:
+        """Have ``keep`` called with the program array that holds all addresses open."""
+        self._own.run(lambda: keep(self._object.map("alive")))
 
     def let_go(self) -> None:
         """Close every address and all descriptors."""

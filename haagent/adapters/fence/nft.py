@@ -11,7 +11,7 @@ A renewal is one frame; only a length of lease that was not seen before costs a 
 import errno
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from haagent.adapters.fence import link, ruleset
 from haagent.adapters.fence.descriptors import OwnDescriptors
@@ -77,6 +77,11 @@ class NftGuard:
     def close(self, interface: str, address: IPAddress) -> None:
         """Let nothing pass.  Raises: OSError."""
         self.open(interface, address, MonoNs(0))
+
+    @staticmethod
+    def give(_keep: Callable[[int], None]) -> None:
+        """Raises: OSError, because the rules that open would not be those of the next process."""
+        raise OSError(errno.EOPNOTSUPP, "level nft cannot outlive its process")
 
     def let_go(self) -> None:
         """Close every address and all descriptors."""
