@@ -57,6 +57,10 @@ class Process:
         """Send SIGCONT."""
         return self._signal(signal.SIGCONT)
 
+    def ask_to_restart(self) -> int:
+        """Send SIGUSR1."""
+        return self._signal(signal.SIGUSR1)
+
     def stop(self, deadline_s: float = 10) -> int:
         """Send SIGTERM and wait until it ended.
 

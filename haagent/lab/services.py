@@ -9,7 +9,6 @@ Source: sd_notify(3), sd_listen_fds(3), ``deploy/systemd/haagent.service``.
 import os
 import signal
 import socket
-import time
 from types import TracebackType
 
 from haagent.lab.agents import Agent
@@ -56,17 +55,21 @@ class Service:
         )
 
     def restart(self, *wrapper: str) -> int:
-        """Do as ``systemctl restart``: return the instant just before, when the next one runs."""
-        moment = time.monotonic_ns()
-        process = self.agent.process
-        for number in (signal.SIGUSR1, signal.SIGTERM):
-            os.kill(process.pid, number)
-            while self._listen():
-                pass  # The second comes from another process, some time later.
-        while process.running:
-            self._listen()
+        """Do as ``systemctl restart``; return the instant just before."""
+        moment = self.leave()
         self.agent.release()
         self.start(*wrapper)
+        return moment
+
+    def leave(self) -> int:
+        """Do the first half of it: end the agent, and keep what it leaves to the next one."""
+        process = self.agent.process
+        moment = process.ask_to_restart()
+        while self._listen():
+            pass  # SIGTERM comes from another process, some time later.
+        os.kill(process.pid, signal.SIGTERM)
+        while process.running:
+            self._listen()
         return moment
 
     def _listen(self) -> bool:
