@@ -52,7 +52,7 @@ def read(directory: Path, configuration: str, now: MonoNs) -> list[Tenure]:
             Tenure(group=GroupId(int(group)), term=Term(int(term)), until=MonoNs(int(until)))
             for group, term, until in content["tenures"]
         ]
-    except (OSError, ValueError, TypeError, LookupError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return []
     return [tenure for tenure in tenures if now < tenure.until]
 

@@ -2,8 +2,11 @@
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,3 +149,59 @@ def test_a_manager_that_does_not_listen_does_not_stop_us(
     assert "WATCHDOG=1" not in heard(sock)
     systemd.alive()
     assert heard(sock) == ["WATCHDOG=1"]
+
+
+@pytest.fixture
+def descriptor(tmp_path: Path) -> Iterator[int]:
+    kept = os.open(tmp_path, os.O_RDONLY)
+    yield kept
+    os.close(kept)
+
+
+def test_what_is_kept_is_there_when_the_call_returns(
+    manager: tuple[str, socket.socket], descriptor: int
+) -> None:
+    name, sock = manager
+    sock.settimeout(5)
+    with ThreadPoolExecutor() as thread:
+        keeping = thread.submit(Systemd({"NOTIFY_SOCKET": name}).keep, descriptor, "fence")
+        message, (kept,), _, _ = socket.recv_fds(sock, 4096, 4)
+        barrier, (end,), _, _ = socket.recv_fds(sock, 4096, 4)
+        assert not keeping.done()
+        os.close(end)
+        keeping.result(5)
+
+    assert message.decode().splitlines() == ["FDSTORE=1", "FDNAME=fence", "FDPOLL=0"]
+    assert barrier == b"BARRIER=1"
+    assert os.path.sameopenfile(kept, descriptor)
+    os.close(kept)
+
+
+def test_nothing_is_kept_where_there_is_no_manager(descriptor: int) -> None:
+    with pytest.raises(OSError, match="no service manager"):
+        Systemd({}).keep(descriptor, "fence")
+
+
+def test_a_manager_that_does_not_answer_is_not_waited_for_long(
+    manager: tuple[str, socket.socket], descriptor: int
+) -> None:
+    name, _ = manager
+    with pytest.raises(TimeoutError, match="does not answer"):
+        Systemd({"NOTIFY_SOCKET": name}).keep(descriptor, "fence")
+
+
+def test_what_was_kept_is_inherited_by_name_and_by_nobody_else() -> None:
+    environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:fence"}
+    script = """
+import os
+from haagent.adapters.systemd import inherited
+mine = {**os.environ, "LISTEN_PID": str(os.getpid())}
+print(inherited(mine, "fence"), inherited(os.environ, "fence"), os.get_inheritable(4))
+"""
+    command = [sys.executable, "-c", script]
+    shell = ["bash", "-c", 'exec "$@" 3</dev/null 4</dev/zero', "bash", *command]
+    done = subprocess.run(
+        shell, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "[4] [] False\n"
