@@ -61,7 +61,7 @@ from haagent.core.outbox import Outbox
 from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, GroupSettings
 from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleStatus, Status
-from haagent.core.units import DurationNs, Moment, MonoNs, between, milliseconds, seconds
+from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds, seconds
 
 TWIN_ALARM = seconds(10)
 CONFIG_ALARM = seconds(30)
@@ -107,6 +107,8 @@ class Agent:
         }
         self._backends = Backends(settings.haproxy) if settings.haproxy else None
         self._stopping = False
+        self._begun: MonoNs | None = None
+        """When the first step was."""
         self._restart: Restart | None = None
         self._finished = False
         self._due: MonoNs | None = None
@@ -115,6 +117,8 @@ class Agent:
         """Return what is to be done now that ``event`` has happened."""
         if self._finished:
             return []
+        if self._begun is None:
+            self._begun = now.mono
         actions = self._notice_lateness(now)
         actions += self._take_in(now, event)
         actions += self._tick(now)
@@ -344,11 +348,12 @@ class Agent:
         if self._stopping:
             return []
         masters = [g for g in self._groups.values() if g.election.state is State.MASTER]
-        if not masters:
+        if not masters or self._begun is None:
             return self._stop(now)
         self._stopping = True
         self._restart = Restart(
             groups=masters,
+            not_before=later(self._begun, self._timing.listen),
             node=self._node,
             timing=self._timing,
             membership=self._membership,

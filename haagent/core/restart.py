@@ -45,13 +45,17 @@ class Restart:
         self,
         *,
         groups: Collection[Group],
+        not_before: MonoNs,
         node: NodeId,
         timing: HeartbeatSettings,
         membership: Membership,
         outbox: Outbox,
         random: Random,
     ) -> None:
-        """``groups`` are those that this agent is master of."""
+        """``groups`` are those that this agent is master of.
+
+        ``not_before``: when an agent that has just begun knows all peers that hear it.
+        """
         self.groups = groups
         self._node = node
         self._lease = timing.restart_lease
@@ -60,7 +64,7 @@ class Restart:
         self._random = random
         self._questions: list[_Question] = []
         self._promised_at: MonoNs | None = None
-        self._ask_due: MonoNs | None = None
+        self._due = not_before
         self._over = False
         self.kept: tuple[Tenure, ...] = ()
         """The masterships that the next process goes on with, once all have confirmed."""
@@ -70,15 +74,13 @@ class Restart:
         if self._over or not alone:
             return []
         if self._promised_at is None:
-            return self._promise(now)
+            return self._promise(now) if now.mono >= self._due else []
         deposed = any(group.election.state is not State.MASTER for group in self.groups)
         if deposed or now.mono >= later(self._promised_at, ASK_TIMEOUT):
             return self._give_up(now)
         if not self._questions:
             return self._keep(self._promised_at)
-        if self._ask_due is not None and now.mono >= self._ask_due:
-            return self._ask(now)
-        return []
+        return self._ask(now) if now.mono >= self._due else []
 
     def confirmed(self, header: Header, ack: ProbeAck) -> None:
         """Take in that a peer has heard the promise: as a follower, or it would not wait."""
@@ -88,7 +90,7 @@ class Restart:
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
-        return None if self._over else self._ask_due
+        return None if self._over else self._due
 
     def _promise(self, now: Moment) -> list[Action]:
         self._promised_at = now.mono
@@ -107,7 +109,7 @@ class Restart:
                 yield _Question(group, header.sender, self._random.getrandbits(64))
 
     def _ask(self, now: Moment) -> list[Action]:
-        self._ask_due = later(now.mono, ASK_INTERVAL)
+        self._due = later(now.mono, ASK_INTERVAL)
         actions: list[Action] = []
         for question in self._questions:
             probe = Probe(destination=question.peer, nonce=question.nonce)
