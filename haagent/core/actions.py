@@ -56,6 +56,8 @@ class OpenFence:
     interface: str
     address: IPInterface
     until: MonoNs
+    by: MonoNs
+    """Performed later than this it is void: the heartbeat was late, and a peer may have claimed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

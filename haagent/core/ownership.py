@@ -89,8 +89,9 @@ class Ownership:
 
     def vouch(self, lease_end: MonoNs) -> list[AddressAction]:
         """Keep the addresses heard until ``lease_end``: a heartbeat is on its way."""
-        self._lease_end = lease_end
-        return [self._open_fence(item) for item in self._addresses.values() if item.held]
+        # The lease before it tells until when nobody can have claimed.
+        before, self._lease_end = self._lease_end, lease_end
+        return [self._open_fence(item, before) for item in self._addresses.values() if item.held]
 
     def let_go(self, term: Term) -> list[AddressAction]:
         """Release every address."""
@@ -116,7 +117,7 @@ class Ownership:
             return []
         item.held, item.claimed_at, item.retry_due = True, now.mono, None
         self._give_up_due = None
-        return [self._open_fence(item), self._announce_from_start(now, item)]
+        return [self._open_fence(item, self._lease_end), self._announce_from_start(now, item)]
 
     def failed(self, now: Moment, failure: ActionFailed) -> None:
         """Take in that the kernel refused; the same is tried again later, ever less often."""
@@ -244,13 +245,14 @@ class Ownership:
             address=item.address,
         )
 
-    def _open_fence(self, item: _Address) -> OpenFence:
+    def _open_fence(self, item: _Address, by: MonoNs) -> OpenFence:
         return OpenFence(
             group=self._group.id,
             term=self._term,
             interface=self._group.interface,
             address=item.address,
             until=self._lease_end,
+            by=by,
         )
 
     def _close_fence(self, item: _Address) -> CloseFence:

@@ -128,6 +128,8 @@ class Performer:
                     await self._claim(interface, address)
                 case ReleaseAddress():
                     await self._netlink.release(interface, address)
+                case OpenFence(by=by) if by <= clock.now().mono:
+                    pass
                 case OpenFence():
                     self._fence.open(interface, address.ip, action.until)
                     await self._prolong(interface, address)

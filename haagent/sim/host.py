@@ -266,6 +266,8 @@ class Host:
                 self._send(action)
             case ClaimAddress() | ReleaseAddress():
                 self._change_address(action)
+            case OpenFence(by=by) if by <= self._mono:
+                pass
             case OpenFence(address=address, until=until):
                 self._set_fence(address.ip, until)
             case CloseFence(address=address):

@@ -286,6 +286,21 @@ def test_nobody_stands_beside_a_paused_master_because_another_one_does_not_hear_
     assert cluster.safety.shared == [], trace(cluster)
 
 
+def test_a_master_paused_between_its_decision_and_its_heartbeat_does_not_open_again() -> None:
+    """It wakes before the lease is over that it has decided upon, and after another has won."""
+    for offset in range(0, 200, 3):
+        cluster = settled(2)
+        master = cluster.hosts[0]
+        master.slowness = milliseconds(4)
+        cluster.run(milliseconds(600 + offset))
+        master.pause()
+        cluster.run(milliseconds(540))
+        master.resume()
+        cluster.run(seconds(2))
+
+        assert cluster.safety.shared == [], trace(cluster)
+
+
 def test_a_stall_that_nobody_noticed_changes_nothing() -> None:
     cluster = settled()
     cluster.hosts[0].pause()

@@ -43,9 +43,15 @@ def announce(address: IPInterface, term: int = 7) -> AnnounceAddress:
     return AnnounceAddress(group=WEB, term=Term(term), interface="eth0", address=address)
 
 
-def opened(address: IPInterface, until_ms: int = 600, term: int = 7) -> OpenFence:
-    until = at(until_ms).mono
-    return OpenFence(group=WEB, term=Term(term), interface="eth0", address=address, until=until)
+def opened(address: IPInterface, until_ms: int = 600, by_ms: int | None = None) -> OpenFence:
+    return OpenFence(
+        group=WEB,
+        term=Term(7),
+        interface="eth0",
+        address=address,
+        until=at(until_ms).mono,
+        by=at(until_ms if by_ms is None else by_ms).mono,
+    )
 
 
 def closed(address: IPInterface, term: int = 7) -> CloseFence:
@@ -86,7 +92,7 @@ def test_what_the_kernel_has_not_confirmed_is_neither_held_nor_heard_nor_announc
     done = tested.done(at(5), claim(FIRST))
 
     assert done == [opened(FIRST), announce(FIRST)]
-    assert tested.vouch(at(800).mono) == [opened(FIRST, 800)]
+    assert tested.vouch(at(800).mono) == [opened(FIRST, 800, by_ms=600)]
     assert tested.tick(at(55)) == [announce(FIRST)]
     assert tested.status() == (
         AddressStatus(address=FIRST, held=True),
@@ -107,8 +113,13 @@ def test_a_claim_confirmed_after_another_heartbeat_is_heard_as_long_as_that_one_
     assert opened(FIRST, 800) in tested.done(at(250), claim(FIRST))
 
 
-def test_what_is_held_is_kept_heard_by_each_heartbeat() -> None:
-    assert holder().vouch(at(1800).mono) == [opened(FIRST, 1800), opened(SECOND, 1800)]
+def test_what_is_held_is_kept_heard_by_each_heartbeat_that_is_sent_before_the_lease_is_over() -> (
+    None
+):
+    assert holder().vouch(at(1800).mono) == [
+        opened(FIRST, 1800, by_ms=600),
+        opened(SECOND, 1800, by_ms=600),
+    ]
 
 
 def test_nothing_but_a_heartbeat_and_a_confirmed_claim_opens_a_fence() -> None:
