@@ -206,7 +206,7 @@ def test_what_was_removed_is_not_kept_heard_and_is_claimed_behind_a_closed_fence
     tested = holder()
     tested.removed(at(2000), FIRST.ip)
 
-    assert tested.vouch(at(2600).mono) == [opened(SECOND, 2600)]
+    assert tested.vouch(at(2600).mono) == [opened(SECOND, 2600, by_ms=600)]
     assert tested.tick(at(2000)) == [closed(FIRST), claim(FIRST)]
     assert opened(FIRST, 2600) in tested.done(at(2001), claim(FIRST))
 
@@ -274,4 +274,4 @@ def test_a_fence_that_fails_is_an_alarm_and_gives_nothing_up(
     tested.failed(at(0), ActionFailed(action, 1, "operation not permitted"))
 
     assert [alarm.kind for alarm in journal.alarms] == ["fence.failed"]
-    assert tested.vouch(at(800).mono) == [opened(FIRST, 800)]
+    assert tested.vouch(at(800).mono) == [opened(FIRST, 800, by_ms=600)]
