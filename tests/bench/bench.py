@@ -15,13 +15,13 @@ from rich.console import Console
 from haagent.lab.claims import leftovers, remove_leftovers
 from haagent.lab.cluster import build
 from haagent.lab.topology import Lab
-from tests.bench import fence, flood, footprint, startup, takeover
+from tests.bench import fence, flood, footprint, restart, startup, takeover
 from tests.bench.contenders import haagent_pair, keepalived_pair
 from tests.bench.tables import Table
 
 _PREFIX = "bench"
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_SECTIONS = ("takeover", "idle", "startup", "flood", "fence")
+_SECTIONS = ("takeover", "idle", "startup", "flood", "fence", "restart")
 
 _PREFACE = """\
 # Benchmarks
@@ -90,6 +90,8 @@ def _measure(given: argparse.Namespace) -> Iterator[Table]:
                     yield flood.measure(lab, cluster, haagent, 5)
                 case "fence":
                     yield fence.measure(lab, cluster, haagent, keepalived, given.trials)
+                case "restart":
+                    yield restart.measure(lab, cluster, haagent, keepalived, given.trials)
 
 
 if __name__ == "__main__":
