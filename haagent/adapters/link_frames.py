@@ -34,8 +34,9 @@ SILENCE_S = 1.0
 REOPEN_S = 0.5
 """How often to look whether an interface came, or came again under another index."""
 
-_BATCH = 64
-"""Frames read in one turn of the loop, so that a flood leaves room for heartbeats."""
+_BATCH, _PAUSE_S = 64, 0.05
+"""So many frames are read at most, and then none for so long: a flood says nothing that its first
+frames did not, and what does not fit into the socket the kernel throws away."""
 
 _FRAME_SIZE = 2048
 
@@ -119,7 +120,7 @@ class LinkFrames:
             self._close(interface)
         opened = _open(interface, self._addresses[interface])
         self._sockets[interface] = opened
-        asyncio.get_running_loop().add_reader(opened, self._drain, interface, opened)
+        self._await_frames(interface, opened)
         return opened
 
     def _close(self, interface: str) -> None:
@@ -127,7 +128,14 @@ class LinkFrames:
         asyncio.get_running_loop().remove_reader(opened)
         opened.close()
 
+    def _await_frames(self, interface: str, opened: socket.socket) -> None:
+        if self._sockets.get(interface) is opened:
+            asyncio.get_running_loop().add_reader(opened, self._drain, interface, opened)
+
     def _drain(self, interface: str, opened: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(opened)
+        loop.call_later(_PAUSE_S, self._await_frames, interface, opened)
         for _ in range(_BATCH):
             try:
                 frame = opened.recv(_FRAME_SIZE)

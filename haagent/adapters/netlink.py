@@ -63,6 +63,9 @@ from haagent.core.units import DurationNs
 ADDRESS_PROTOCOL = 72
 """IFA_PROTO of our addresses, by which leftovers are found; kernels before 5.18 ignore it."""
 
+_PAUSE_S = 0.005
+"""Between two looks, whatever the kernel tells."""
+
 SIOCETHTOOL = 0x8946
 ETHTOOL_GLINK = 0x0000_000A
 SIOCGIFFLAGS = 0x8913
@@ -115,17 +118,20 @@ class Netlink:
         loop = asyncio.get_running_loop()
         hint = asyncio.Event()
         with _netlink_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR) as events:
-            loop.add_reader(events, hint.set)
             try:
                 while True:
                     removed = _drain(events)
                     self._look_at_links()
                     if removed:
                         self._look_at_addresses()
+                    # Others may change thousands of addresses; one look is enough for many.
+                    await asyncio.sleep(_PAUSE_S)
                     hint.clear()
+                    loop.add_reader(events, hint.set)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(self._interval_s):
                             await hint.wait()
+                    loop.remove_reader(events)
             finally:
                 loop.remove_reader(events)
 

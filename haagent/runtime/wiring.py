@@ -230,12 +230,13 @@ class Daemon:
                 self._driver.post(SettingsChanged(loaded.settings))
         self._systemd.ready(self._roles())
 
-    def _receive(self, received: Received) -> None:
+    def _receive(self, received: Received) -> bool:
+        """Return whether it is genuine: somebody with the key said it, if not just now."""
         source = received.source
         result = decode(received.payload, self._keyring, source, received.ttl)
         if isinstance(result, Discard):
             self._discards.count(received.received_at, source, result.reason, result.detail)
-            return
+            return False
         self._driver.post(
             DatagramReceived(
                 path=received.path,
@@ -244,6 +245,7 @@ class Daemon:
                 datagram=result,
             )
         )
+        return True
 
     def _path_trouble(self, path: int, text: str) -> None:
         if text:

@@ -5,6 +5,9 @@ import contextlib
 import random
 import socket
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
@@ -14,6 +17,7 @@ import pytest
 from pyroute2 import netns
 
 from haagent.adapters.datagrams import MAX_PAYLOAD, Datagrams, Received, source_addresses
+from haagent.adapters.datagrams.reader import SHARE
 from haagent.core.settings import (
     DEFAULT_PORT,
     MULTICAST_IPV4,
@@ -25,6 +29,8 @@ from haagent.core.settings import (
 from haagent.core.units import MonoNs
 
 NOW = MonoNs(77)
+FORGED = b"forged"
+STRANGER4, STRANGER6 = IPv4Address("10.77.0.3"), IPv6Address("fd77::3")
 NEAR4, FAR4 = IPv4Address("10.77.0.1"), IPv4Address("10.77.0.2")
 NEAR6, FAR6 = IPv6Address("fd77::1"), IPv6Address("fd77::2")
 MULTICAST4 = PathSettings(interface="eth0")
@@ -54,14 +60,30 @@ class Agent:
 
     def __init__(self, *paths: PathSettings, virtual: frozenset[IPAddress]) -> None:
         self.received: list[Received] = []
+        self.work_s = 0.0
+        """For each datagram."""
         self.troubles: list[tuple[int, str]] = []
         self.datagrams = Datagrams(
             HeartbeatSettings(paths=paths),
             virtual,
-            self.received.append,
+            self.receive,
             lambda: NOW,
             lambda path, text: self.troubles.append((path, text)),
         )
+
+    def receive(self, received: Received) -> bool:
+        """Take ``FORGED`` for what it is, and some processor time."""
+        end_s = time.thread_time() + self.work_s
+        self.received.append(received)
+        while time.thread_time() < end_s:
+            pass
+        return received.payload != FORGED
+
+    def forged(self) -> int:
+        return len(self.received) - len(self.genuine())
+
+    def genuine(self) -> list[bytes]:
+        return [payload for payload in self.payloads() if payload != FORGED]
 
     async def until_open(self, path: int = 0) -> None:
         await until(lambda: self.datagrams.local_address(path) is not None)
@@ -437,6 +459,81 @@ def test_a_flood_leaves_the_loop_its_turns(pair: Pair) -> None:
                     seen_at_each_turn.append(len(agent.received))
 
                 assert {64, 128} <= set(seen_at_each_turn)
+
+    asyncio.run(story())
+
+
+FLOOD = """
+import socket, sys
+source, target = sys.argv[1:]
+family = socket.AF_INET6 if ":" in source else socket.AF_INET
+with socket.socket(family, socket.SOCK_DGRAM) as s:
+    s.bind((source, 0))
+    s.connect((target, 6940))
+    while True:
+        s.send(b"forged")
+"""
+
+
+@contextmanager
+def flood(pair: Pair, source: IPAddress, at: IPAddress) -> Iterator[None]:
+    """The far end sends forged datagrams as fast as it can."""
+    command = ["ip", "netns", "exec", pair.far, sys.executable, "-c", FLOOD, str(source), str(at)]
+    with subprocess.Popen(command) as process:
+        try:
+            yield
+            assert process.poll() is None, "it ended by itself"
+        finally:
+            process.kill()
+
+
+def test_a_flood_takes_no_more_than_its_share_of_the_processor(pair: Pair) -> None:
+    """From a peer's own address, so that nothing but the pauses can hold it back."""
+
+    async def story() -> None:
+        with far_socket(pair, socket.AF_INET) as far:
+            async with running(UNICAST4) as agent:
+                agent.work_s = 0.0001
+                far.sendto(b"heartbeat", target(far, NEAR4))
+                await until(lambda: agent.received)
+                with flood(pair, FAR4, NEAR4):
+                    await until(lambda: agent.forged() > 1000)
+                    began_s, used_s = time.monotonic(), time.thread_time()
+                    await asyncio.sleep(2)
+                    used_s = time.thread_time() - used_s
+                    passed_s = time.monotonic() - began_s
+
+                assert SHARE * 0.3 < used_s / passed_s < SHARE * 1.2
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("path", [UNICAST4, UNICAST6], ids=["ipv4", "ipv6"])
+def test_a_peer_is_heard_through_a_strangers_flood_and_the_stranger_after_it(
+    pair: Pair, path: PathSettings
+) -> None:
+    ipv4 = family_of(path) == socket.AF_INET
+    near, stranger, length = (NEAR4, STRANGER4, 24) if ipv4 else (NEAR6, STRANGER6, 64)
+    # Not the source of anything that does not ask for it.
+    option = () if ipv4 else ("nodad", "preferred_lft", "0")
+    pair.run_far("ip", "addr", "add", f"{stranger}/{length}", "dev", "eth0", *option)
+
+    async def story() -> None:
+        with far_socket(pair, family_of(path)) as far:
+            async with running(path) as agent:
+                with flood(pair, stranger, near):
+                    await until(lambda: agent.forged() > 100)
+                    before = agent.forged()
+                    for _ in range(100):
+                        far.sendto(b"heartbeat", target(far, near))
+                        await asyncio.sleep(0.02)
+                    # All but those that came while the stranger was heard again for a moment.
+                    await until(lambda: len(agent.genuine()) > 90)
+                    assert agent.forged() < before + 10_000
+
+                before = agent.forged()
+                with flood(pair, stranger, near):
+                    await until(lambda: agent.forged() > before)
 
     asyncio.run(story())
 

@@ -68,6 +68,9 @@ class Listener:
     def nothing_more(self) -> bool:
         return self._events.empty()
 
+    def waiting(self) -> int:
+        return self._events.qsize()
+
     def passed_the_filter(self) -> int:
         """Return how many frames reached the socket since the last call (packet(7))."""
         packets = self.frames._sockets["eth0"].getsockopt(263, 6, 8)
@@ -263,6 +266,21 @@ async def test_the_same_sight_is_posted_once_a_second_and_a_new_one_at_once(
         again = await listener.next_while(lambda: send_from_far(pair, claim_by(STRANGER, vip)))
         assert again == ForeignAddressSeen("eth0", vip, STRANGER.hex(":"))
         assert loop.time() - first > SILENCE_S - 0.2
+
+
+@in_loop
+async def test_a_flood_is_read_in_portions_with_pauses_between(pair: Pair) -> None:
+    claims = [claim_by(STRANGER[:4] + number.to_bytes(2, "big"), VIP4) for number in range(150)]
+    async with listening(VIP4) as listener:
+        send_from_far(pair, *claims)
+
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert listener.waiting() == 64
+        async with asyncio.timeout(PATIENCE_S):
+            while listener.waiting() < 150:
+                await asyncio.sleep(0.001)
+                assert listener.waiting() in {64, 128, 150}
 
 
 @in_loop

@@ -1,10 +1,11 @@
 """Heartbeat datagrams: one UDP socket for each configured path.
 
-Run :meth:`Datagrams.run` as a task.  Each datagram read goes to ``receive``; what ails a
-path goes to ``trouble``, once for each change, and "" when the path is fine again.  A path
-is open while its interface exists and has an address of its own: the addresses of the host
-are looked at once a second, because that needs no privilege and no subscription, and a
-path that waits has nothing faster to wait for.
+Run :meth:`Datagrams.run` as a task.  Each datagram read goes to ``receive``, which returns
+whether it is genuine; ``haagent.adapters.datagrams.reader`` says why.  What ails a path goes
+to ``trouble``, once for each change, and "" when the path is fine again.  A path is open
+while its interface exists and has an address of its own: the addresses of the host are looked
+at once a second, because that needs no privilege and no subscription, and a path that waits
+has nothing faster to wait for.
 
 A virtual address is never the source of a heartbeat: it would arrive under the name of a
 host that has just lost it.  Every datagram therefore names its source itself.
@@ -21,7 +22,6 @@ Source: RFC 5082 (hop limit 255), RFC 3542 (IPv6 ancillary data), ip(7).
 import asyncio
 import socket
 import struct
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,16 +30,13 @@ from typing import Any, TypeAlias
 
 import psutil
 
+from haagent.adapters.datagrams.reader import MAX_PAYLOAD, Reader, Received
 from haagent.core.settings import HeartbeatSettings, IPAddress, IPInterface, PathSettings
 from haagent.core.units import MonoNs
 
-MAX_PAYLOAD = 1232
-"""Bytes; what the smallest IPv6 link carries in one packet (RFC 8200 5: 1280 less 48)."""
+__all__ = ["MAX_PAYLOAD", "Datagrams", "Received", "source_addresses"]
 
 _POLL_S = 1.0
-_BATCH = 64
-"""Datagrams read in one turn of the loop, so that a flood cannot keep it from its timers."""
-
 _RECEIVE_BUFFER = 1 << 20
 """Bytes asked for; the kernel gives up to net.core.rmem_max."""
 
@@ -48,7 +45,6 @@ _Interfaces: TypeAlias = Mapping[str, Sequence[Any]]
 """What psutil knows: the addresses of each interface in their order, by name."""
 
 _HOP_LIMIT = 255
-_HOP_LIMIT_SPACE = socket.CMSG_SPACE(4)
 _TRAFFIC_CLASS = 0xC0
 """DSCP CS6, network control (RFC 4594 3.1)."""
 
@@ -60,20 +56,6 @@ _IP_PKTINFO = 8
 _IP_RECVTTL = 12
 _IP_MULTICAST_ALL = 49
 _IPV6_MULTICAST_ALL = 29
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """One datagram as it came."""
-
-    path: int
-    source: IPAddress
-    """Without scope; ``path`` tells the interface."""
-    ttl: int
-    """TTL or hop limit; 0 when the kernel did not tell."""
-    payload: bytes
-    """At most :data:`MAX_PAYLOAD` bytes; longer datagrams are dropped."""
-    received_at: MonoNs
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +70,7 @@ class _Place:
 class _OpenPath:
     place: _Place
     sock: socket.socket
+    reader: Reader
 
 
 class Datagrams:
@@ -97,7 +80,7 @@ class Datagrams:
         self,
         settings: HeartbeatSettings,
         virtual: frozenset[IPAddress],
-        receive: Callable[[Received], None],
+        receive: Callable[[Received], bool],
         now: Callable[[], MonoNs],
         trouble: Callable[[int, str], None],
     ) -> None:
@@ -186,36 +169,14 @@ class Datagrams:
             text = f"{settings.interface}: cannot open UDP port {self._port}: {_why(error)}"
             self._report(path, f"{text}, trying again")
             return
-        self._open[path] = _OpenPath(place, sock)
-        asyncio.get_running_loop().add_reader(sock, self._drain, path, sock)
+        self._open[path] = _OpenPath(place, sock, Reader(path, sock, self._receive, self._now))
         self._report(path, "")
 
     def _close(self, path: int) -> None:
         opened = self._open[path]
         if opened:
-            asyncio.get_running_loop().remove_reader(opened.sock)
-            opened.sock.close()
+            opened.reader.close()
             self._open[path] = None
-
-    def _drain(self, path: int, sock: socket.socket) -> None:
-        received_at = self._now()
-        for _ in range(_BATCH):
-            try:
-                payload, ancillary, flags, sender = sock.recvmsg(MAX_PAYLOAD, _HOP_LIMIT_SPACE)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # An error that the network left in the socket: reading it removes it.
-            if not flags & socket.MSG_TRUNC:
-                self._receive(
-                    Received(
-                        path=path,
-                        source=_address(sender[0]),
-                        ttl=int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else 0,
-                        payload=payload,
-                        received_at=received_at,
-                    )
-                )
 
     def _report(self, path: int, condition: str) -> None:
         if condition != self._conditions[path]:
@@ -266,10 +227,6 @@ def _interface(address: str, netmask: str | None) -> IPInterface:
     if netmask is None:
         return ip_interface(plain)
     return ip_interface(f"{plain}/{int(ip_address(netmask)).bit_count()}")
-
-
-_address = lru_cache(maxsize=1024)(ip_address)
-"""Parsing costs as much as reading a datagram, and the senders are few."""
 
 
 def _open_socket(settings: PathSettings, place: _Place, port: int) -> socket.socket:
