@@ -1,13 +1,19 @@
 """What the process of the agent asks for itself, so that it is not late and dies fast.
 
-What this module does not do: ask for real-time scheduling.  A flood of datagrams would then keep
-HAProxy from the processor (seen on two cores); it takes a limit on what is read first.
+:func:`settle` asks for it at the start; :func:`stay_frugal` runs as a task and gives the loop's
+thread real-time priority for as long as it uses little of its processor.  A loop that is kept
+busy, by whatever, is an ordinary process until it is not, and keeps HAProxy from nothing.
+
+What this module does not do: make the threads of gRPC, of the disk and of the log real-time.
 """
 
+import asyncio
 import ctypes
 import os
 import resource
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from haagent.core.units import MonoNs
@@ -15,22 +21,54 @@ from haagent.core.units import MonoNs
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread of gRPC may keep the interpreter from the loop (5 ms by default)."""
 
+SHARE = 0.5
+"""Of one processor; a loop that used more in the last :data:`LOOK_S` is not real-time."""
+
+LOOK_S = 0.1
+
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+
+_PRIORITY = os.sched_param(1)
+"""The lowest: before every ordinary process, and after all that drives the hardware."""
 
 
 def settle() -> list[str]:
-    """Settle the process that is to run the loop.
+    """Settle the process, in the thread that is to run the loop.
 
     Returns: what could not be had, a sentence each; the agent works without.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # A core dump holds the descriptors, and with them the addresses, until it is written.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    refused = []
     try:
         _lock_memory()
     except OSError as error:
-        return [f"memory may be swapped out: {error.strerror}"]
-    return []
+        refused.append(f"memory may be swapped out: {error.strerror}")
+    try:
+        _prefer(real_time=True)
+    except OSError as error:
+        refused.append(f"no real-time scheduling: {error.strerror}")
+    return refused
+
+
+async def stay_frugal() -> None:
+    """Take the priority back from a loop that uses more than its share, until it does not."""
+    looked_s, used_s = time.monotonic(), time.thread_time()
+    while True:
+        await asyncio.sleep(LOOK_S)
+        now_s, now_used_s = time.monotonic(), time.thread_time()
+        frugal = now_used_s - used_s < SHARE * (now_s - looked_s)
+        looked_s, used_s = now_s, now_used_s
+        with suppress(PermissionError):  # which settle() has told
+            _prefer(real_time=frugal)
+
+
+def _prefer(*, real_time: bool) -> None:
+    """Threads and processes that are made later begin as ordinary ones."""
+    policy = (os.SCHED_RR if real_time else os.SCHED_OTHER) | os.SCHED_RESET_ON_FORK
+    if os.sched_getscheduler(0) != policy:
+        os.sched_setscheduler(0, policy, _PRIORITY if real_time else os.sched_param(0))
 
 
 def started() -> MonoNs:

@@ -134,7 +134,7 @@ class Daemon:
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._control.run]
-        runs.append(lambda: self._fence.run(logger.warning))
+        runs += [process.stay_frugal, lambda: self._fence.run(logger.warning)]
         return runs if self._haproxy is None else [*runs, self._haproxy.run]
 
     def _install_fence(self) -> None:

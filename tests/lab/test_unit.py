@@ -1,0 +1,72 @@
+"""What ``haagent.service`` grants is enough for everything, and nothing of it is too much."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from haagent.config import new_key
+from haagent.lab.agents import Agent, with_capabilities
+from haagent.lab.cluster import CONFIGURATIONS, VIP_IPV4
+from haagent.lab.topology import Lab
+
+UNIT = CONFIGURATIONS.parent / "deploy" / "systemd" / "haagent.service"
+
+
+@pytest.fixture
+def agent(lab: Lab) -> Agent:
+    """An agent that is alone, and not started."""
+    text = (CONFIGURATIONS / "pair-lb1.yml").read_text().partition("haproxy:")[0]
+    return Agent(lab.add_host("lb1", 11), text, new_key())
+
+
+def granted(without: str = "") -> tuple[str, ...]:
+    """Return what executes a command with the rights of the unit, ``without`` one of them."""
+    unit = dict(re.findall(r"^(\w+)=(.*)$", UNIT.read_text(), re.MULTILINE))
+    assert unit["AmbientCapabilities"] == unit["CapabilityBoundingSet"]
+    assert unit.get("RestrictRealtime", "no") == "no"
+    held = [name for name in unit["AmbientCapabilities"].split() if name != without]
+    names = (name.removeprefix("CAP_").lower() for name in held)
+    return ("prlimit", "--rtprio=0", "--memlock=65536", *with_capabilities(*names))
+
+
+def complaints(lab: Lab, agent: Agent, *wrapper: str) -> list[str]:
+    """Return what a master that was started so says it must do without."""
+    process = agent.start(*wrapper)
+    lab.wait_until(lambda: agent.host.holds(VIP_IPV4), 10, "the agent is master")
+    capabilities = Path(f"/proc/{process.pid}/status").read_text()
+    (effective,) = re.findall(r"CapEff:\t(\w+)", capabilities)
+    assert int(effective, 16).bit_count() <= 5, "it has the rights of root"
+    words = ("cannot be had", "no real-time", "swapped")
+    return [line for line in process.log_text().splitlines() if any(word in line for word in words)]
+
+
+def test_the_unit_grants_all_that_the_agent_makes_use_of(lab: Lab, agent: Agent) -> None:
+    assert complaints(lab, agent, *granted()) == []
+    status = agent.status()
+    assert status is not None
+    assert status["runtime"]["fence"] == "bpf"
+
+
+@pytest.mark.parametrize(
+    ("without", "complaint"),
+    [
+        ("CAP_BPF", "fence level bpf cannot be had: Operation not permitted"),
+        ("CAP_SYS_NICE", "no real-time scheduling: Operation not permitted"),
+        ("CAP_IPC_LOCK", "memory may be swapped out: Cannot allocate memory"),
+    ],
+)
+def test_without_one_of_its_grants_something_is_missing_and_told(
+    lab: Lab, agent: Agent, without: str, complaint: str
+) -> None:
+    (told,) = complaints(lab, agent, *granted(without))
+
+    assert complaint in told
+
+
+@pytest.mark.parametrize("without", ["CAP_NET_ADMIN", "CAP_NET_RAW"])
+def test_without_what_an_address_takes_the_agent_ends(agent: Agent, without: str) -> None:
+    process = agent.start(*granted(without))
+
+    assert process.wait(10) == 1
+    assert f"(needs {without})" in process.log_text()
