@@ -13,6 +13,8 @@ from haagent.lab.host import Host
 from haagent.lab.outcomes import Outcome
 from haagent.lab.process import Process
 
+_BESIDE_NS = 5_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -64,6 +66,23 @@ class Probes:
     def failures(self, start_ns: int = 0, end_ns: int | None = None) -> list[Outcome]:
         """Return the failures among the requests sent from ``start_ns`` up to ``end_ns``."""
         return [o for o in self._sent(start_ns, end_ns) if not o.ok]
+
+    def failures_beside(
+        self, control: "Probes", start_ns: int = 0, end_ns: int | None = None
+    ) -> list[Outcome]:
+        """Return the failures while ``control``, which asks in the same way, was answered.
+
+        What both miss is the prober's fault, or the machine's.  Fault of what is asked here is
+        each failure within 5 ms of which the control sent a request that was answered.
+        """
+        failures = self.failures(start_ns, end_ns)
+        answered = sorted(o.sent_ns for o in control.outcomes() if o.ok) if failures else []
+
+        def beside(moment_ns: int) -> bool:
+            first = bisect_left(answered, moment_ns - _BESIDE_NS)
+            return first < len(answered) and answered[first] <= moment_ns + _BESIDE_NS
+
+        return [failure for failure in failures if beside(failure.sent_ns)]
 
     def changes(self, start_ns: int = 0) -> list[Change]:
         """Return who answered first since ``start_ns``, and each time another host took over.

@@ -15,13 +15,13 @@ from rich.console import Console
 from haagent.lab.claims import leftovers, remove_leftovers
 from haagent.lab.cluster import build
 from haagent.lab.topology import Lab
-from tests.bench import fence, flood, footprint, restart, startup, takeover
+from tests.bench import fence, flood, footprint, lapses, restart, startup, takeover
 from tests.bench.contenders import haagent_pair, keepalived_pair
 from tests.bench.tables import Table
 
 _PREFIX = "bench"
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_SECTIONS = ("takeover", "idle", "startup", "flood", "fence", "restart")
+_SECTIONS = ("takeover", "idle", "startup", "flood", "fence", "restart", "lapses")
 
 _PREFACE = """\
 # Benchmarks
@@ -68,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10, help="of each mishap and start")
     parser.add_argument("--idle", type=float, default=25, metavar="SECONDS", help="default: 25")
+    parser.add_argument("--busy", type=float, default=60, metavar="SECONDS", help="default: 60")
     parser.add_argument("--markdown", action="store_true", help="write docs/benchmarks.md too")
     parser.add_argument("--only", choices=_SECTIONS, help="measure this section alone")
     return parser.parse_args()
@@ -88,6 +89,8 @@ def _measure(given: argparse.Namespace) -> Iterator[Table]:
                     yield startup.measure(lab, cluster, ours, peer, given.trials)
                 case "flood":
                     yield flood.measure(lab, cluster, haagent, 5)
+                case "lapses":
+                    yield lapses.measure(lab, cluster, haagent, given.busy)
                 case "fence":
                     yield fence.measure(lab, cluster, haagent, keepalived, given.trials)
                 case "restart":

@@ -8,7 +8,7 @@ everything else at its default; all its files are in the host's directory.
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
@@ -69,6 +69,12 @@ class Haagent:
 
     def pids(self) -> list[int]:
         return [self._running.pid]
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``haagent status --json`` says."""
+        status = self.agent.status()
+        assert status is not None, "the agent is gone"
+        return status
 
     @property
     def _running(self) -> Process:

@@ -65,24 +65,18 @@ def _flooded(
         f"{spent / 1e9 / seconds:.1%}",
         f"{spent / 1e3 / read:.1f}" if read else "",
         f"{longest / MS:.0f}",
-        f"{_status(master)['runtime']['loop_lateness_ms']:.1f}",
+        f"{master.status()['runtime']['loop_lateness_ms']:.1f}",
         str(_term(pair["lb2"]) - term),
     )
 
 
 def _read(master: Haagent) -> int:
     """Return how many datagrams of the client the agent has read and refused."""
-    discards = _status(master)["runtime"]["discards"]
+    discards = master.status()["runtime"]["discards"]
     return sum(each["count"] for each in discards if each["source"] == _CLIENT)
 
 
 def _term(backup: Haagent) -> int:
     """Return the term, which rises with every change of master."""
-    term: int = _status(backup)["groups"][0]["role"]["term"]
+    term: int = backup.status()["groups"][0]["role"]["term"]
     return term
-
-
-def _status(contender: Haagent) -> dict[str, Any]:
-    status = contender.agent.status()
-    assert status is not None, "the agent is gone"
-    return status
