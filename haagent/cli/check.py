@@ -1,12 +1,15 @@
 """``haagent check``: judge a configuration file, and say what follows from it.
 
 What it prints as guaranteed and as not covered are the rows of protocol.md 3.9 that apply to
-best-effort mode with the kernel fence.
+best-effort mode with the kernel fence.  Who may change addresses is also told which level of the
+fence can be had here; that is tried without installing anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import fill
+from typing import TypeAlias
 
 from haagent.cli.configuration import read
 from haagent.config.values import shown
@@ -20,18 +23,24 @@ from haagent.core.settings import (
 )
 from haagent.core.units import DurationNs
 
+_CAP_NET_ADMIN = 12
+
+Levels: TypeAlias = Sequence[FenceLevel]
+"""Those that the agent may come to have, the best first."""
+
 
 def check(config: Path) -> None:
     """Print OK and a summary of ``config``."""
     settings = read(config).settings
     print("OK\n")
-    facts = (*_contents(settings), ("fence", _fence(settings.fence)), *_times(settings.heartbeat))
+    levels, fence = _fence(settings)
+    facts = (*_contents(settings), *fence, *_times(settings.heartbeat))
     for label, text in facts:
         print(f"{label:<13}{text}")
     print("\nguaranteed:")
-    _print_points(_guaranteed(settings.heartbeat))
+    _print_points(_guaranteed(settings.heartbeat, levels))
     print("\nnot covered:")
-    _print_points(_not_covered(settings.heartbeat))
+    _print_points(_not_covered(settings.heartbeat, levels))
 
 
 def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
@@ -71,19 +80,21 @@ def _times(heartbeat: HeartbeatSettings) -> Iterator[tuple[str, str]]:
     yield "stall", f"an agent that stood still for {shown(heartbeat.takeover)} first releases all"
 
 
-def _guaranteed(heartbeat: HeartbeatSettings) -> Iterator[str]:
+def _guaranteed(heartbeat: HeartbeatSettings, levels: Levels) -> Iterator[str]:
     yield "agents that hear each other settle on exactly one master for each group"
     yield "a planned handover releases the addresses before another agent claims them"
-    yield (
-        "at fence levels bpf and nft the addresses of an agent that is killed fall silent at once, "
-        f"of one that hangs or is stopped {shown(heartbeat.lease)} after its last heartbeat, "
-        "before a peer takes over"
-    )
+    guards = [level.value for level in levels if level is not FenceLevel.LIFETIME]
+    if guards:
+        yield (
+            f"at fence level{'s' * (len(guards) - 1)} {' and '.join(guards)} the addresses of an "
+            "agent that is killed fall silent at once, of one that hangs or is stopped "
+            f"{shown(heartbeat.lease)} after its last heartbeat, before a peer takes over"
+        )
     if _cards(heartbeat) > 1:
         yield "no agent is taken for dead because one path to it failed"
 
 
-def _not_covered(heartbeat: HeartbeatSettings) -> Iterator[str]:
+def _not_covered(heartbeat: HeartbeatSettings, levels: Levels) -> Iterator[str]:
     if _cards(heartbeat) == 1:
         yield (
             "all paths use one network card: while agents there cannot hear each other, "
@@ -95,20 +106,42 @@ def _not_covered(heartbeat: HeartbeatSettings) -> Iterator[str]:
             "has a master of its own"
         )
         yield "a master that clients cannot reach stays master while a path still carries it"
-    yield (
-        f"at fence level lifetime the addresses of a dead or hung agent stay for up to "
-        f"{_lifetime_s(heartbeat)} s, so that two servers may answer for them"
-    )
-    yield "at fence level nft somebody who flushes all nftables rules opens the fence for a moment"
+    if FenceLevel.LIFETIME in levels:
+        yield (
+            f"at fence level lifetime the addresses of a dead or hung agent stay for up to "
+            f"{_lifetime_s(heartbeat)} s, so that two servers may answer for them"
+        )
+    if FenceLevel.NFT in levels:
+        yield "at fence level nft who flushes all nftables rules opens the fence for a moment"
 
 
-def _fence(least: FenceLevel) -> str:
-    levels = [level.value for level in FenceLevel]
-    allowed = levels[: levels.index(least.value) + 1]
-    text = " or else ".join(allowed)
-    if least is FenceLevel.LIFETIME:
-        return f"{text}: the best that kernel and privileges allow, 'haagent status' shows which"
-    return f"{text}, or the agent does not start"
+def _fence(settings: AgentSettings) -> tuple[Levels, list[tuple[str, str]]]:
+    """Return which levels it may be, and what is said of it."""
+    levels = list(FenceLevel)
+    allowed = levels[: levels.index(settings.fence) + 1]
+    text = " or else ".join(level.value for level in allowed)
+    least = "" if settings.fence is FenceLevel.LIFETIME else ", or the agent does not start"
+    said = [("fence", f"{text}{least}; 'haagent status' shows which is in force")]
+    if not _may_change_addresses():
+        return allowed, said
+    from haagent.adapters.fence import Fence  # noqa: PLC0415  # half of a start, for who needs it
+
+    addresses = {g.interface: frozenset(a.ip for a in g.addresses) for g in settings.groups}
+    try:
+        fence = Fence(addresses, settings.fence)
+    except OSError as error:
+        return allowed, [*said, ("", f"here the agent would not start: {error.strerror}")]
+    here = ("", f"here, and with these privileges: {fence.level.value}")
+    return [fence.level], [*said, here, *(("", reason) for reason in fence.refused)]
+
+
+def _may_change_addresses() -> bool:
+    """Return whether this process has CAP_NET_ADMIN, without which no level can be tried."""
+    with suppress(FileNotFoundError):  # a machine without /proc
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        held = next(line for line in lines if line.startswith("CapEff:")).split()[1]
+        return bool(int(held, 16) >> _CAP_NET_ADMIN & 1)
+    return False
 
 
 def _lifetime_s(heartbeat: HeartbeatSettings) -> float:

@@ -33,6 +33,13 @@ _STYLES = {
     "not wanted": "yellow",
 }
 
+_FENCE = {
+    "bpf": "killed: silent at once; hung or stopped: 3 intervals after a heartbeat",
+    "nft": "as level bpf, but whoever flushes all nftables rules opens it for a moment",
+    "lifetime": "killed, hung or stopped: heard for whole seconds and up to 1.4 s more",
+}
+"""What an agent at each level of the fence has of its addresses, as in docs/guarantees.md."""
+
 
 def show(reply: pb.StatusReply) -> None:
     """Print the screen once."""
@@ -78,6 +85,8 @@ def _head(reply: pb.StatusReply) -> Iterator[RenderableType]:
         f"haagent {runtime.version}, pid {runtime.pid}, up {_duration(runtime.uptime_ms)},"
         f" loop at most {runtime.loop_lateness_ms:.1f} ms late, fence {runtime.fence}"
     )
+    if runtime.fence in _FENCE:
+        yield f"  {_FENCE[runtime.fence]}"
     for reason in runtime.fence_refused:
         yield f"  {reason}"
     for alarm in reply.alarms:

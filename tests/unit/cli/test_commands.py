@@ -1,6 +1,7 @@
 """The commands as a shell sees them: output, exit code, and no traceback for what users do."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -10,12 +11,18 @@ from pathlib import Path
 import pytest
 
 from haagent.config import read_key
+from haagent.lab.agents import with_capabilities
 
 CONF = Path(__file__).parents[3] / "conf"
 
 
-def haagent(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "haagent", *map(str, arguments)]
+UNPRIVILEGED = with_capabilities() if os.geteuid() == 0 else ()
+
+
+def haagent(
+    *arguments: str | Path, through: tuple[str, ...] = UNPRIVILEGED
+) -> "subprocess.CompletedProcess[str]":
+    command = [*through, sys.executable, "-m", "haagent", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -46,8 +53,7 @@ group        web: 192.0.2.100/32 on eth0, priority 150
              a better agent takes over from a healthy master: after 5s
 haproxy      /run/haproxy/admin.sock
              backend app: app1, app2
-fence        bpf or else nft or else lifetime: the best that kernel and privileges allow, \
-'haagent status' shows which
+fence        bpf or else nft or else lifetime; 'haagent status' shows which is in force
 heartbeat    every 200ms as master, every 1s as backup
 detection    450ms to 650ms after the master dies, 20ms more for each better backup
 election     waits up to 30ms for answers
@@ -65,9 +71,43 @@ not covered:
     master of its own
   - at fence level lifetime the addresses of a dead or hung agent stay for up to 2.4 s, so that
     two servers may answer for them
-  - at fence level nft somebody who flushes all nftables rules opens the fence for a moment
+  - at fence level nft who flushes all nftables rules opens the fence for a moment
 """
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have the privileges of an agent")
+@pytest.mark.parametrize(
+    ("held", "here", "promised"),
+    [
+        (("net_admin", "net_raw", "bpf"), "bpf", {"bpf"}),
+        (("net_admin", "net_raw"), "nft", {"nft"}),
+        (("net_admin",), "lifetime", {"lifetime"}),
+    ],
+)
+def test_who_may_change_addresses_is_told_the_level_and_why_no_better_one(
+    held: tuple[str, ...], here: str, promised: set[str]
+) -> None:
+    done = haagent("check", CONF / "pair-lb1.yml", through=with_capabilities(*held))
+
+    assert done.returncode == 0, done.stderr
+    assert f"             here, and with these privileges: {here}\n" in done.stdout
+    better = ["bpf", "nft", "lifetime"][: ["bpf", "nft", "lifetime"].index(here)]
+    for level in better:
+        assert f"             fence level {level} cannot be had: Operation not perm" in done.stdout
+    assert set(re.findall(r"  - at fence level (\w+) ", done.stdout)) == promised
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have the privileges of an agent")
+def test_check_says_when_the_required_level_cannot_be_had_here(tmp_path: Path) -> None:
+    file = tmp_path / "haagent.yml"
+    file.write_text((CONF / "pair-lb1.yml").read_text() + "fence: {require: bpf}\n")
+
+    done = haagent("check", file, through=with_capabilities("net_admin", "net_raw"))
+
+    assert done.returncode == 0
+    assert "fence        bpf, or the agent does not start; 'haagent status' shows" in done.stdout
+    assert "here the agent would not start: fence level bpf cannot be had: Oper" in done.stdout
 
 
 def test_check_promises_more_for_paths_on_two_cards() -> None:
