@@ -73,14 +73,17 @@ class Probes:
         """Return the failures while ``control``, which asks in the same way, was answered.
 
         What both miss is the prober's fault, or the machine's.  Fault of what is asked here is
-        each failure within 5 ms of which the control sent a request that was answered.
+        each failure before and after which, at most 5 ms away, the control was answered.
         """
         failures = self.failures(start_ns, end_ns)
-        answered = sorted(o.sent_ns for o in control.outcomes() if o.ok) if failures else []
+        asked = sorted(control.outcomes(), key=lambda o: o.sent_ns) if failures else []
 
         def beside(moment_ns: int) -> bool:
-            first = bisect_left(answered, moment_ns - _BESIDE_NS)
-            return first < len(answered) and answered[first] <= moment_ns + _BESIDE_NS
+            after = bisect_left(asked, moment_ns, key=lambda o: o.sent_ns)
+            around = asked[max(0, after - 1) : after + 1]
+            return len(around) == 2 and all(
+                o.ok and abs(o.sent_ns - moment_ns) <= _BESIDE_NS for o in around
+            )
 
         return [failure for failure in failures if beside(failure.sent_ns)]
 

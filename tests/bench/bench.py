@@ -15,13 +15,13 @@ from rich.console import Console
 from haagent.lab.claims import leftovers, remove_leftovers
 from haagent.lab.cluster import build
 from haagent.lab.topology import Lab
-from tests.bench import fence, flood, footprint, lapses, restart, startup, takeover
+from tests.bench import fence, flood, footprint, lapses, packets, restart, startup, takeover
 from tests.bench.contenders import haagent_pair, keepalived_pair
 from tests.bench.tables import Table
 
 _PREFIX = "bench"
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_SECTIONS = ("takeover", "idle", "startup", "flood", "fence", "restart", "lapses")
+_SECTIONS = ("takeover", "idle", "startup", "flood", "fence", "restart", "lapses", "packets")
 
 _PREFACE = """\
 # Benchmarks
@@ -89,6 +89,8 @@ def _measure(given: argparse.Namespace) -> Iterator[Table]:
                     yield startup.measure(lab, cluster, ours, peer, given.trials)
                 case "flood":
                     yield flood.measure(lab, cluster, haagent, 5)
+                case "packets":
+                    yield packets.measure(lab, 80 * given.trials)
                 case "lapses":
                     yield lapses.measure(lab, cluster, haagent, given.busy)
                 case "fence":

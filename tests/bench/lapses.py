@@ -34,7 +34,7 @@ def measure(lab: Lab, cluster: Cluster, haagent: dict[str, Haagent], seconds: fl
         title="A healthy master whose processors are busy",
         note=f"{seconds:g} s beside {_BURNERS} processes of nice 0 that never pause.  A client "
         "asks the virtual address every ms, and in the same way the host's own, which has no "
-        "fence.  Lost to the fence is a request within 5 ms of which the other was answered.  "
+        "fence.  Lost to the fence is a request before and after which the other was answered.  "
         "Late is the worst wake-up of the master's loop in the last minute, in ms, as it tells.",
         columns=("fence", "asked", "lost", "own lost", "lost to the fence", "late", "changes"),
         rows=tuple(rows),

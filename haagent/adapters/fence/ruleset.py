@@ -16,6 +16,7 @@ never ends).  A rule's timeout is fixed, so there is one rule for each length in
 import struct
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from haagent.core.settings import IPAddress
 
@@ -30,23 +31,30 @@ _FRAME_SOURCE = bytes.fromhex("026861616700")
 _MARK = 0x0080_0000
 """Set and cleared between our two chains; nobody else may set it on packets of the addresses."""
 
-_INGRESS = (
-    # An announcement asks nothing and tells us where the address is now (RFC 5227 2.3).
-    ("arp saddr ip != @v4_{n}", "arp daddr ip", 4),
-    ("", "ip daddr", 4),
-    ("meta protocol ip6", "@nh,192,128", 6),
-    ("icmpv6 type nd-neighbor-solicit", "@th,64,128", 6),
-)
-_EGRESS = (
-    ("", "arp saddr ip", 4),
-    ("", "ip saddr", 4),
-    ("meta protocol ip6", "@nh,64,128", 6),
-    ("icmpv6 type nd-neighbor-advert", "@th,64,128", 6),
-)
-"""Condition, place and family of each address that a packet shows.  Raw places for IPv6, because
-the target of neighbour discovery has no name in nft 1.0.6 and one set has one type."""
+_SET = f"meta mark set meta mark | {_MARK:#x}"
+_CLEAR = f"meta mark set meta mark & {_MARK ^ 0xFFFF_FFFF:#x}"
 
-_HOOKS = (("ingress", _INGRESS), ("egress", _EGRESS))
+_ANNOUNCED = "arp saddr ip @v4_{n}"
+"""An announcement asks nothing and tells us where the address is now (RFC 5227 2.3)."""
+
+
+class _Hook(NamedTuple):
+    """Where a packet shows the address that is judged.  Raw places for IPv6, because the target
+    of neighbour discovery has no name in nft 1.0.6 and one set has one type."""
+
+    name: str
+    arp: str
+    ipv4: str
+    ipv6: str
+    discovery: str
+    """The message whose target is judged as well."""
+
+
+_HOOKS = (
+    _Hook("ingress", "arp daddr ip", "ip daddr", "@nh,192,128", "nd-neighbor-solicit"),
+    _Hook("egress", "arp saddr ip", "ip saddr", "@nh,64,128", "nd-neighbor-advert"),
+)
+_TARGET = "@th,64,128"
 
 
 def tables(guarded: dict[str, frozenset[IPAddress]], lengths: Collection[int]) -> str:
@@ -87,25 +95,57 @@ def _guard(guarded: dict[str, frozenset[IPAddress]], lengths: Collection[int]) -
                 key = f"@ll,112,32 {family << 16 | length:#x}"
                 yield f"{key} update @open{family}_{n} {{ {element} timeout {length}ms }}"
         yield "drop\n}"
-        for hook, places in _HOOKS:
+        for hook in _HOOKS:
+            yield from _judging(n, hook)
             yield _base_chain(n, hook, interface, -500)
-            if hook == "egress":
+            for protocol, chain in _CHAINS.items():
+                yield f"meta protocol {protocol} goto {hook.name}_{chain}_{n}"
+            if hook.name == "egress":
                 yield f"@ll,48,64 0x{_FRAME_SOURCE.hex()}{FRAME_TYPE:04x} goto renew_{n}"
-            for shown, key, family in _shown(n, places):
-                yield f"{shown} {key} != @open{family}_{n} drop"
-                yield f"{shown} meta mark & {_MARK:#x} == 0 drop"
-            for shown, _, _ in _shown(n, places):
-                yield f"{shown} meta mark set meta mark & {_MARK ^ 0xFFFF_FFFF:#x}"
             yield "}"
+
+
+_CHAINS = {"ip": "ipv4", "ip6": "ipv6", "arp": "arp"}
+"""By protocol, so that no packet meets a rule for another.  The most frequent first."""
+
+
+def _judging(n: int, hook: _Hook) -> Iterator[str]:
+    """Yield a chain for each protocol, and one for those that show two addresses."""
+    yield f"chain {hook.name}_arp_{n} {{"
+    if hook.name == "ingress":
+        yield f"{_ANNOUNCED.format(n=n)} accept"
+    yield from _judge(n, hook.arp, 4)
+    yield f"}}\nchain {hook.name}_ipv4_{n} {{"
+    yield from _judge(n, hook.ipv4, 4)
+    yield f"}}\nchain {hook.name}_discovery_{n} {{"
+    for key in (hook.ipv6, _TARGET):
+        yield f"{key} @v6_{n} {key} != @open6_{n} drop"
+        yield f"{key} @v6_{n} meta mark & {_MARK:#x} == 0 drop"
+    for key in (hook.ipv6, _TARGET):
+        yield f"{key} @v6_{n} {_CLEAR} accept"
+    yield f"}}\nchain {hook.name}_ipv6_{n} {{"
+    yield f"icmpv6 type {hook.discovery} goto {hook.name}_discovery_{n}"
+    yield from _judge(n, hook.ipv6, 6)
+    yield "}"
+
+
+def _judge(n: int, key: str, family: int) -> Iterator[str]:
+    """Yield two rules of which any packet takes one look into one set."""
+    yield f"meta mark & {_MARK:#x} != 0 {key} @open{family}_{n} {_CLEAR} accept"
+    yield f"{key} @v{family}_{n} drop"
 
 
 def _alive(guarded: dict[str, frozenset[IPAddress]]) -> Iterator[str]:
     for n, (interface, addresses) in enumerate(guarded.items()):
         yield from _sets(n, addresses)
-        for hook, places in _HOOKS:
+        for hook in _HOOKS:
             yield _base_chain(n, hook, interface, -510)
-            for shown, _, _ in _shown(n, places):
-                yield f"{shown} meta mark set meta mark | {_MARK:#x}"
+            yield f"{hook.ipv4} @v4_{n} {_SET} accept"
+            yield f"meta protocol ip6 {hook.ipv6} @v6_{n} {_SET} accept"
+            yield f"icmpv6 type {hook.discovery} {_TARGET} @v6_{n} {_SET} accept"
+            if hook.name == "ingress":
+                yield f"{_ANNOUNCED.format(n=n)} accept"
+            yield f"{hook.arp} @v4_{n} {_SET}"
             yield "}"
 
 
@@ -120,15 +160,9 @@ def _elements(values: list[str]) -> str:
     return f"elements = {{ {', '.join(values)} }}" if values else ""
 
 
-def _base_chain(n: int, hook: str, interface: str, priority: int) -> str:
-    place = f'type filter hook {hook} device "{interface}" priority {priority}'
-    return f"chain {hook}_{n} {{\n{place}; policy accept;"
-
-
-def _shown(n: int, places: Iterable[tuple[str, str, int]]) -> Iterator[tuple[str, str, int]]:
-    """Yield the match of a packet that shows a virtual address, the place of it, its family."""
-    for condition, key, family in places:
-        yield f"{condition.format(n=n)} {key} @v{family}_{n}", key, family
+def _base_chain(n: int, hook: _Hook, interface: str, priority: int) -> str:
+    place = f'type filter hook {hook.name} device "{interface}" priority {priority}'
+    return f"chain {hook.name}_{n} {{\n{place}; policy accept;"
 
 
 def _lines(lines: Iterable[str]) -> str:
