@@ -142,6 +142,9 @@ class Ownership:
             return
         item = self._addresses[action.address.ip]
         self._retry_later(now, item)
+        if self._wanted and self._give_up_due is None and not self._holds_any():
+            # Taken away, and refused since: another host may have more luck.
+            self._give_up_due = later(now.mono, CLAIM_TIMEOUT)
         verb = "claimed" if self._wanted else "released"
         self._journal.alarm(
             now,
@@ -227,6 +230,9 @@ class Ownership:
         """Return what is held."""
         items = self._addresses.values()
         return tuple(AddressStatus(address=item.address, held=item.held) for item in items)
+
+    def _holds_any(self) -> bool:
+        return any(item.held for item in self._addresses.values())
 
     def _claim(self, item: _Address) -> ClaimAddress:
         return ClaimAddress(

@@ -235,6 +235,28 @@ def test_it_does_not_give_up_while_it_has_one_of_its_addresses() -> None:
     assert not tested.gives_up(at(500))
 
 
+def test_it_gives_up_when_all_was_removed_and_is_refused_since() -> None:
+    """Not for the removal alone: whoever removes it here may do so on every host."""
+    tested = holder()
+    for address in (FIRST, SECOND):
+        tested.removed(at(2000), address.ip)
+    assert not tested.gives_up(at(9000))
+
+    tested.failed(at(9000), ActionFailed(claim(FIRST), 13, "permission denied"))
+    tested.failed(at(9100), ActionFailed(claim(FIRST), 13, "permission denied"))
+
+    assert not tested.gives_up(at(9499))
+    assert tested.gives_up(at(9500))
+
+
+def test_it_does_not_give_up_when_one_is_refused_and_the_other_held() -> None:
+    tested = holder()
+    tested.removed(at(2000), FIRST.ip)
+    tested.failed(at(2000), ActionFailed(claim(FIRST), 13, "permission denied"))
+
+    assert not tested.gives_up(at(9000))
+
+
 def test_only_addresses_of_the_group_are_defended() -> None:
     tested = holder()
     other = IPv4Interface("192.0.2.99/24").ip
