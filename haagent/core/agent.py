@@ -323,6 +323,7 @@ class Agent:
             case ReserveTerm():
                 text = f"terms cannot be written and may repeat after a restart: {failure.text}"
                 self._journal.alarm(now, "state.unwritable", "", text)
+                self._groups[failure.action.group].not_reserved(now)
             case _:
                 pass
         return []

@@ -17,7 +17,7 @@ from haagent.core.messages import Heartbeat, RoleReason, State
 from haagent.core.outbox import Outbox
 from haagent.core.ownership import AddressAction, Ownership
 from haagent.core.settings import AgentSettings, GroupSettings, IPAddress, Preempt
-from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds
+from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds, seconds
 
 P = ParamSpec("P")
 
@@ -26,6 +26,9 @@ ASK_BEFORE = milliseconds(60)
 
 TERMS_RESERVED = 8
 """Terms written to disk ahead of use, so that a slow disk never delays a takeover."""
+
+RESERVE_RETRY = seconds(5)
+"""When a disk that took no terms is tried again."""
 
 
 class Group:
@@ -54,6 +57,7 @@ class Group:
         self._asked_for: MonoNs | None = None
         """The end of listening before which we have asked for the addresses."""
         self._reserved = NO_TERM
+        self._reserve_due: MonoNs | None = None
 
     def lead(
         self,
@@ -110,7 +114,11 @@ class Group:
         actions += self.ownership.tick(now)
         if self.ownership.gives_up(now):
             actions += self.lead(now, Election.claim_failed)
-        return [*actions, *self._ask(now), *self._beat(now), *self._reserve()]
+        return [*actions, *self._ask(now), *self._beat(now), *self._reserve(now)]
+
+    def not_reserved(self, now: Moment) -> None:
+        """Take in that terms could not be written."""
+        self._reserve_due = later(now.mono, RESERVE_RETRY)
 
     def announce(self, now: Moment) -> list[Action]:
         """Tell the neighbours again who has the addresses, if we have.
@@ -138,6 +146,7 @@ class Group:
         dues = (
             self._heartbeat_due,
             self._ask_due,
+            self._reserve_due,
             self.election.deadline(),
             self.ownership.deadline(),
         )
@@ -196,10 +205,13 @@ class Group:
             config_hash=self.config_hash,
         )
 
-    def _reserve(self) -> list[Action]:
-        if self.election.term + TERMS_RESERVED // 2 <= self._reserved:
+    def _reserve(self, now: Moment) -> list[Action]:
+        again = self._reserve_due is not None and self._reserve_due <= now.mono
+        if self.election.term + TERMS_RESERVED // 2 > self._reserved:
+            self._reserved = Term(self.election.term + TERMS_RESERVED)
+        elif not again:
             return []
-        self._reserved = Term(self.election.term + TERMS_RESERVED)
+        self._reserve_due = None
         return [ReserveTerm(self.settings.id, self._reserved)]
 
 

@@ -211,6 +211,16 @@ def test_terms_that_cannot_be_written_are_an_alarm_until_they_can() -> None:
     assert (raised, stage.alarms) == (["state.unwritable"], [])
 
 
+def test_terms_that_could_not_be_written_are_written_again_five_seconds_later() -> None:
+    stage = Stage()
+    reserve = ReserveTerm(WEB, Term(11))
+    assert reserve in stage.first
+    stage.happens(10, ActionFailed(reserve, 28, "no space left on device"))
+
+    assert [a for a in stage.passes(5009) if isinstance(a, ReserveTerm)] == []
+    assert [a for a in stage.passes(10_000) if isinstance(a, ReserveTerm)] == [reserve]
+
+
 def test_anybody_of_the_cluster_is_told_that_we_are_alive() -> None:
     """Even one that has proven nothing to us: else nobody could begin."""
     actions = Stage().hears(10, Probe(destination=node_id("lb1"), nonce=77))
