@@ -1,15 +1,16 @@
 """The agent's log: one line a record on stderr, for the journal.
 
-Lines are written by a thread of their own, so that a journal that hangs never holds up a
-heartbeat.
+Lines are written by a thread of their own, so that a journal that hangs holds up neither a
+heartbeat nor the end.
 """
 
 import logging
 import logging.handlers
 import os
-import queue
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from queue import SimpleQueue
 
 from haagent.core.actions import Record, Severity
 
@@ -22,6 +23,12 @@ _LEVELS = {
     Severity.NOTICE: logging.INFO,
     Severity.INFO: logging.INFO,
 }
+_PATIENCE_S = 1.0
+"""How long the end waits for a journal that hangs."""
+
+_MOST_WAITING = 10_000
+"""Lines that wait for such a journal; further ones are lost."""
+
 _SYSLOG = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 5}
 
 
@@ -37,15 +44,44 @@ class _Formatter(logging.Formatter):
         return f"<{_SYSLOG.get(record.levelno, 6)}>{line}" if self._journal else line
 
 
-def start(environment: Mapping[str, str]) -> logging.handlers.QueueListener:
-    """Begin to write; the caller stops the listener at the end, which writes what is left."""
-    handler = logging.StreamHandler(sys.stderr)
+class _Writer(logging.Handler):
+    """Writes to stderr without any lock: the end would wait for one that a hanging write has."""
+
+    def createLock(self) -> None:  # noqa: N802  # of logging
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            os.write(sys.stderr.fileno(), f"{self.format(record)}\n".encode())
+
+
+class _Lines(logging.handlers.QueueHandler):
+    queue: SimpleQueue[logging.LogRecord]
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self.queue.qsize() < _MOST_WAITING:
+            self.queue.put(record)
+
+
+class Listener(logging.handlers.QueueListener):
+    """Writes the lines in its thread."""
+
+    def stop(self) -> None:
+        """Write what is left, unless that takes too long."""
+        self.enqueue_sentinel()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_S)
+
+
+def start(environment: Mapping[str, str]) -> Listener:
+    """Begin to write; the caller stops the listener at the end."""
+    handler = _Writer()
     handler.setFormatter(_Formatter(journal=_is_journal(environment)))
-    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    logger.addHandler(logging.handlers.QueueHandler(lines))
+    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    logger.addHandler(_Lines(lines))
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    listener = logging.handlers.QueueListener(lines, handler)
+    listener = Listener(lines, handler)
     listener.start()
     return listener
 
