@@ -214,6 +214,23 @@ async def test_release_leaves_the_other_addresses_alone(pair: Pair) -> None:
 
 @BOTH
 @in_loop
+async def test_release_finds_an_address_on_an_interface_that_was_renamed_since(
+    pair: Pair, vip: IPInterface
+) -> None:
+    """And another bears the name, also with the address."""
+    netlink = quiet()
+    await netlink.claim("eth0", vip)
+    pair.run_near("ip", "link", "set", "eth0", "name", "eth7")
+    pair.run_near("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth8")
+    pair.run_near("ip", "addr", "add", str(vip), "dev", "eth0")
+
+    await netlink.release("eth0", vip)
+
+    assert str(vip.ip) not in pair.run_near("ip", "addr")
+
+
+@BOTH
+@in_loop
 async def test_release_on_an_absent_interface_is_fine_and_claim_is_not(
     pair: Pair, vip: IPInterface
 ) -> None:
@@ -254,6 +271,29 @@ async def test_many_addresses_are_listed_whole(pair: Pair) -> None:
         await netlink.claim("eth0", address)
 
     assert [address for _, address in await netlink.ours()] == many
+
+
+@in_loop
+async def test_a_listing_ends_and_is_whole_while_others_change_addresses_without_end(
+    pair: Pair,
+) -> None:
+    many = [IPv4Interface((IPv4Address("10.80.0.0") + n, 32)) for n in range(1, 1001)]
+    netlink = quiet()
+    for address in many:
+        await netlink.claim("eth0", address)
+    change = "addr add 10.81.0.1/32 dev lo\naddr del 10.81.0.1/32 dev lo\n" * 100
+    with subprocess.Popen(["yes", change.strip()], stdout=subprocess.PIPE) as endless:  # noqa: ASYNC220
+        storm = subprocess.Popen(["ip", "-batch", "-"], stdin=endless.stdout)  # noqa: ASYNC220
+        try:
+            for _ in range(20):
+                found = [address for _, address in await netlink.ours()]
+                assert set(found) >= set(many)
+                assert len(found) == len(set(found))
+            assert storm.poll() is None
+        finally:
+            storm.kill()
+            storm.wait()
+            endless.kill()
 
 
 @BOTH

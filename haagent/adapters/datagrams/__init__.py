@@ -220,7 +220,7 @@ def _kind_of_source(settings: PathSettings) -> str:
     return "IPv6 link-local address" if _on_link(towards) else "IPv6 address"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _interface(address: str, netmask: str | None) -> IPInterface:
     """Parse what psutil says: with a scope (``fe80::1%eth0``), and IPv6 masks spelt out."""
     plain = address.partition("%")[0]
