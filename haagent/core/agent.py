@@ -288,7 +288,7 @@ class Agent:
         if up:
             self._journal.clear(now, "link.down", subject)
         else:
-            text = f"{subject} is down or missing"
+            text = f"{subject} is down, missing or in a bridge"
             self._journal.alarm(now, "link.down", subject, text, severity=Severity.ERROR)
         actions: list[Action] = []
         for group in self._on_interface(interface):

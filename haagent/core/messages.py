@@ -64,7 +64,7 @@ _REASON_TEXT = {
     RoleReason.HANDOVER: "took over by planned handover",
     RoleReason.HANDED_OVER: "handed over as planned",
     RoleReason.OUTRANKED: "met another master of higher rank",
-    RoleReason.LINK_DOWN: "the interface of the group is down or missing",
+    RoleReason.LINK_DOWN: "the interface of the group is down, missing or in a bridge",
     RoleReason.STALLED: "was stalled longer than the peers wait, gave everything up",
     RoleReason.CLAIM_FAILED: "the addresses could not be claimed",
     RoleReason.DUPLICATE_NODE: "another agent uses the same node name",

@@ -424,6 +424,19 @@ async def test_another_interface_under_the_old_name_is_a_link_gone_and_a_new_one
 
 
 @in_loop
+async def test_an_interface_in_a_bridge_counts_as_down_until_it_leaves(pair: Pair) -> None:
+    async with watching() as watch:
+        assert await watch.next() == LinkChanged("eth0", up=True)
+        pair.run_near("ip", "link", "add", "br0", "type", "bridge")
+        for _ in range(2):
+            pair.run_near("ip", "link", "set", "eth0", "master", "br0")
+            assert await watch.next() == LinkChanged("eth0", up=False)
+            pair.run_near("ip", "link", "set", "eth0", "nomaster")
+            assert await watch.next() == LinkChanged("eth0", up=True)
+        assert watch.nothing_more()
+
+
+@in_loop
 async def test_ipv6_addresses_lost_in_a_flap_that_nobody_saw_are_posted(pair: Pair) -> None:
     """Down and up again between two looks: the link seems unchanged, the address is gone."""
     async with watching() as watch:

@@ -183,7 +183,7 @@ def test_a_master_whose_port_goes_down_lets_go_and_is_back_when_it_comes_up(begi
     assert site.gap(ipv4, down, by="lb2") < SECOND
     site.settle(lb1="fault", lb2="master")
     assert site.role("lb1").reason == "link_down"
-    assert site.alarms("lb1")["link.down"] == "interface eth0 is down or missing"
+    assert site.alarms("lb1")["link.down"] == "interface eth0 is down, missing or in a bridge"
     up = site.lab.faults.heal()
 
     site.gap(ipv4, up, by="lb1")
@@ -206,7 +206,7 @@ def test_an_interface_may_come_after_the_start_and_come_again(begin: Begin) -> N
     )
     site.settle(lb2="master")
     assert site.role("lb1").state == "fault"
-    assert site.alarms("lb1")["link.down"] == "interface eth0 is down or missing"
+    assert site.alarms("lb1")["link.down"] == "interface eth0 is down, missing or in a bridge"
     lb1._plug_in(NETWORKS[0])
     site.settle(lb1="master", lb2="backup")
 

@@ -16,6 +16,9 @@ What goes away together with a link (all IPv6 addresses when the interface is se
 address when it is deleted) is said by ``LinkChanged(up=False)`` alone: what was claimed there
 is no longer watched, and whoever wants it back claims it again when the link is up.
 
+An interface in a bridge, a bond or a team counts as down: what arrives is the bridge's, and who
+hears nobody would claim what others have.
+
 What this module does not do: decide who holds an address (``haagent.core.ownership``), tell
 the neighbours (``haagent.adapters.link_frames``), or enforce an end (``haagent.adapters.fence``).
 """
@@ -47,12 +50,15 @@ from pyroute2.netlink import (
 from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_GETADDR,
+    RTM_GETLINK,
     RTM_NEWADDR,
+    RTM_NEWLINK,
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV6_IFADDR,
     RTMGRP_LINK,
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
 from haagent.adapters.netlink import listing
@@ -68,6 +74,7 @@ SIOCETHTOOL = 0x8946
 ETHTOOL_GLINK = 0x0000_000A
 SIOCGIFFLAGS = 0x8913
 IFF_UP_AND_RUNNING = 0x0001 | 0x0040
+_RTEXT_FILTER_SKIP_STATS = 1 << 3
 
 
 _SO_RCVBUFFORCE = 33
@@ -97,6 +104,7 @@ class Netlink:
         self._interval_s = interval / 1e9
         self._up: dict[str, int] = {}
         """Index of the interface while its link is up, 0 while not; empty before the first look."""
+        self._enslaved: set[str] = set()
         self._claimed: set[tuple[str, IPAddress]] = set()
         self._placed: dict[tuple[str, IPAddress], int] = {}
         """Index of the interface that an address was put on, whatever name it bears since."""
@@ -118,13 +126,17 @@ class Netlink:
         hint = asyncio.Event()
         with _netlink_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR) as events:
             try:
+                kinds = {RTM_NEWLINK}
                 while True:
-                    removed = _drain(events, {address.packed for _, address in self._claimed})
+                    kinds |= _drain(events, {address.packed for _, address in self._claimed})
+                    if RTM_NEWLINK in kinds:
+                        self._enslaved = {each for each in self._addresses if self._is_slave(each)}
                     self._look_at_links()
-                    if removed:
+                    if RTM_DELADDR in kinds:
                         self._look_at_addresses()
                     # Others may change thousands of addresses; one look is enough for many.
                     await asyncio.sleep(_PAUSE_S)
+                    kinds.clear()
                     hint.clear()
                     loop.add_reader(events, hint.set)
                     with suppress(TimeoutError):
@@ -216,11 +228,26 @@ class Netlink:
         """Return the index of ``interface`` if it is up and has a carrier, else 0."""
         try:
             index = _index(interface)
-            return index if self._has_carrier(interface) else 0
+            usable = interface not in self._enslaved and self._has_carrier(interface)
+            return index if usable else 0
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
             return 0
+
+    def _is_slave(self, interface: str) -> bool:
+        """Return whether what arrives on ``interface`` is taken by a bridge or the like."""
+        message = ifinfmsg()
+        message["attrs"] = [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]
+        try:
+            message["index"] = _index(interface)
+            link, *_ = self._request(RTM_GETLINK, NLM_F_ACK, message)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return False
+        kind = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_KIND")
+        return kind not in (None, "vrf")
 
     def _has_carrier(self, interface: str) -> bool:
         answer = (ctypes.c_uint32 * 2)(ETHTOOL_GLINK, 0)
@@ -284,7 +311,7 @@ class Netlink:
             found += entries
         return list(dict.fromkeys(found))
 
-    def _request(self, kind: int, flags: int, message: ifaddrmsg) -> list[Any]:
+    def _request(self, kind: int, flags: int, message: ifaddrmsg | ifinfmsg) -> list[Any]:
         """Return all answers to ``message``, the closing one included.
 
         The socket never blocks: see the module docstring.
@@ -352,20 +379,21 @@ def _netlink_socket(groups: int) -> socket.socket:
     return opened
 
 
-def _drain(events: socket.socket, claimed: Set[bytes]) -> bool:
-    """Empty the socket; return whether one of the ``claimed`` may have been removed."""
-    removed = False
+def _drain(events: socket.socket, claimed: Set[bytes]) -> set[int]:
+    """Empty the socket; return the types of what came, of addresses the ``claimed`` alone."""
+    kinds: set[int] = set()
     while True:
         try:
             message = events.recv(256)
             _, kind = struct.unpack_from("=IH", message)
-            removed |= kind == RTM_DELADDR and any(address in message for address in claimed)
+            if kind != RTM_DELADDR or any(address in message for address in claimed):
+                kinds.add(kind)
         except BlockingIOError:
-            return removed
+            return kinds
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-            removed = True  # messages were lost, perhaps that one
+            kinds |= {RTM_DELADDR, RTM_NEWLINK}  # messages were lost, perhaps those
 
 
 def _explained(error: OSError, what: str) -> OSError:
