@@ -141,7 +141,7 @@ def _cut(fault: Fault, cluster: Cluster, random: Random, host: Host) -> Callable
 
 
 def _hurt(fault: Fault, host: Host, random: Random) -> Callable[[], None]:
-    wall_step = DurationNs(random.randrange(-seconds(3600), seconds(3600)))
+    wall_step = DurationNs(24 * random.randrange(-seconds(3600), seconds(3600)))
     step_time = DurationNs(random.randrange(milliseconds(30)))
 
     def begin() -> None:
