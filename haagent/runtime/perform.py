@@ -6,7 +6,7 @@ are waited for; HAProxy, the disk and the log have tasks or threads of their own
 
 import asyncio
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import assert_never
 
@@ -78,7 +78,7 @@ class Performer:
         self._prolonged: dict[tuple[str, IPInterface], MonoNs] = {}
         self._applied: dict[GroupId, Term] = {}
         """The fencing token: the highest term that any side effect carried."""
-        self._writing: set[asyncio.Task[None]] = set()
+        self._working: set[asyncio.Task[None]] = set()
 
     async def perform(self, actions: Sequence[Action]) -> None:
         """Perform ``actions`` one after the other."""
@@ -125,14 +125,15 @@ class Performer:
                 case ClaimAddress():
                     # The interface may be a new one under an old name, without a guard yet.
                     self._fence.install()
-                    await self._claim(interface, address)
+                    await self._netlink.claim(interface, address, self._lifetime)
+                    self._prolonged[interface, address] = clock.now().mono
                 case ReleaseAddress():
                     await self._netlink.release(interface, address)
                 case OpenFence(by=by) if by <= clock.now().mono:
                     pass
                 case OpenFence():
                     self._fence.open(interface, address.ip, action.until)
-                    await self._prolong(interface, address)
+                    self._prolong(action)
                 case CloseFence():
                     self._fence.close(interface, address.ip)
         except OSError as error:
@@ -141,19 +142,23 @@ class Performer:
             if isinstance(action, ClaimAddress | ReleaseAddress):
                 self._post(ActionDone(action))
 
-    async def _claim(self, interface: str, address: IPInterface) -> None:
-        await self._netlink.claim(interface, address, self._lifetime)
-        self._prolonged[interface, address] = clock.now().mono
-
-    async def _prolong(self, interface: str, address: IPInterface) -> None:
+    def _prolong(self, action: OpenFence) -> None:
         """Keep the last net: the address's own lifetime, not renewed oftener than it takes.
 
         Each renewal wakes everybody on the host who listens to rtnetlink.
         """
+        key = (action.interface, action.address)
+        now = clock.now().mono
         pause = DurationNs(0) if self._fence.level is FenceLevel.LIFETIME else self._lifetime // 2
-        renewed_at = self._prolonged.get((interface, address))
-        if renewed_at is not None and between(renewed_at, clock.now().mono) >= pause:
-            await self._claim(interface, address)
+        if between(self._prolonged.get(key, now), now) >= pause:
+            self._prolonged[key] = now
+            self._start(self._keep_net(action))
+
+    async def _keep_net(self, action: OpenFence) -> None:
+        try:
+            await self._netlink.prolong(action.interface, action.address, self._lifetime)
+        except OSError as error:
+            self._failed(action, error)
 
     def _announce(self, action: AnnounceAddress) -> None:
         if self._is_stale(action, action.group, action.term):
@@ -175,10 +180,14 @@ class Performer:
         self._haproxy.want(action.backends)
 
     def _reserve(self, action: ReserveTerm) -> None:
-        task = asyncio.create_task(self._write_terms(action))
+        self._start(self._write_terms(action))
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        """Do ``work`` beside the actions that follow."""
+        task = asyncio.create_task(work)
         # The loop keeps only a weak reference to a task.
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
 
     async def _write_terms(self, action: ReserveTerm) -> None:
         name = self._group_names[action.group]

@@ -96,11 +96,13 @@ class Datagrams:
     async def run(self) -> None:
         """Keep each path open for as long as its interface allows; until cancelled."""
         try:
+            interfaces = psutil.net_if_addrs()
             while True:
-                interfaces = psutil.net_if_addrs()
                 for path in range(len(self._paths)):
                     self._follow(path, interfaces)
                 await asyncio.sleep(_POLL_S)
+                # In a thread: it waits for the kernel's rtnetlink lock.
+                interfaces = await asyncio.to_thread(psutil.net_if_addrs)
         finally:
             for path in range(len(self._paths)):
                 self._close(path)

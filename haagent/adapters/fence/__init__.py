@@ -125,13 +125,19 @@ class Fence:
         while True:
             await asyncio.sleep(LOOK_S)
             try:
-                missing = self.install()
+                missing = await self._mend()
                 news = f"fence put back on {', '.join(missing)}" if missing else ""
             except OSError as error:  # an interface that comes and goes, or somebody's rules
                 news = f"fence could not be put back: {error.strerror}"
             if news and news != said:
                 report(news)
             said = news
+
+    async def _mend(self) -> list[str]:
+        if self.level is FenceLevel.BPF:
+            # Traffic control waits for the kernel's rtnetlink lock.
+            return await asyncio.to_thread(self.install)
+        return self.install()
 
     def remove(self) -> None:
         """Take away everything of ours in this network namespace, and close all descriptors.

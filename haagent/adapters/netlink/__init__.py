@@ -6,9 +6,9 @@ a notification says is never believed, only that there was one: the state is the
 anew, so lost, late and doubled notifications do no harm.  One about an address that was not
 claimed is passed over: others may change thousands in a second.
 
-The kernel does the work of an rtnetlink request inside ``send`` and leaves the answer in
-the socket, so one request is one plain function call of some 0.1 ms.  pyroute2's codecs are
-used, not its ``AsyncIPRoute``: there a claim takes turns of the loop between request
+A claim and a release are plain function calls of some 0.1 ms (``requests``); whatever is done
+again and again has a thread, because it waits for the kernel's rtnetlink lock.  pyroute2's codecs
+are used, not its ``AsyncIPRoute``: there a claim takes turns of the loop between request
 and answer, and after one ENOBUFS the object raises for ever.  Listings are read by hand: of 2000
 addresses they take pyroute2 70 ms, in which no heartbeat is sent.
 
@@ -30,23 +30,14 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from fcntl import ioctl
+from functools import partial
 from ipaddress import IPv4Address, ip_address, ip_interface
-from itertools import count
 from typing import Any
 
-from pyroute2.netlink import (
-    NETLINK_EXT_ACK,
-    NETLINK_GET_STRICT_CHK,
-    NLM_F_ACK,
-    NLM_F_CREATE,
-    NLM_F_REPLACE,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    SOL_NETLINK,
-)
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE
 from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_GETADDR,
@@ -59,10 +50,9 @@ from pyroute2.netlink.rtnl import (
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
-from haagent.adapters.netlink import listing
-from haagent.adapters.netlink.listing import ADDRESS_PROTOCOL, Entry
+from haagent.adapters.netlink.listing import ADDRESS_PROTOCOL
+from haagent.adapters.netlink.requests import Requests, open_socket
 from haagent.core.events import AddressRemoved, Event, LinkChanged
 from haagent.core.settings import IPAddress, IPInterface
 from haagent.core.units import DurationNs
@@ -75,14 +65,6 @@ ETHTOOL_GLINK = 0x0000_000A
 SIOCGIFFLAGS = 0x8913
 IFF_UP_AND_RUNNING = 0x0001 | 0x0040
 _RTEXT_FILTER_SKIP_STATS = 1 << 3
-
-
-_SO_RCVBUFFORCE = 33
-_RECEIVE_BUFFER = 1 << 20
-"""Bytes for some thousand notifications; more than the default limit of all sockets."""
-
-_TRIES = 3
-"""Listings of one interface while somebody changes its addresses without end."""
 
 
 class Netlink:
@@ -108,13 +90,12 @@ class Netlink:
         self._claimed: set[tuple[str, IPAddress]] = set()
         self._placed: dict[tuple[str, IPAddress], int] = {}
         """Index of the interface that an address was put on, whatever name it bears since."""
-        self._marshal = MarshalRtnl()
-        self._numbers = count(1)
         self._ioctls = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._requests = _netlink_socket(groups=0)
-        self._requests.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
-        # Lets the kernel list one interface instead of all.
-        self._requests.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        self._requests = Requests()
+        self._looks = Requests()
+        """For the thread that looks, and prolongs."""
+        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netlink")
+        self._prolonging: dict[tuple[str, IPAddress], Future[None]] = {}
 
     async def run(self) -> None:
         """Post the state of each link now, then every change, until cancelled.
@@ -124,14 +105,13 @@ class Netlink:
         self._require_privilege()
         loop = asyncio.get_running_loop()
         hint = asyncio.Event()
-        with _netlink_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR) as events:
+        with open_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR) as events:
             try:
                 kinds = {RTM_NEWLINK}
                 while True:
                     kinds |= _drain(events, {address.packed for _, address in self._claimed})
-                    if RTM_NEWLINK in kinds:
-                        self._enslaved = {each for each in self._addresses if self._is_slave(each)}
-                    self._look_at_links()
+                    look = partial(self._links, slaves_too=RTM_NEWLINK in kinds)
+                    self._compare(await loop.run_in_executor(self._aside, look))
                     if RTM_DELADDR in kinds:
                         self._look_at_addresses()
                     # Others may change thousands of addresses; one look is enough for many.
@@ -161,15 +141,31 @@ class Netlink:
         Raises: OSError with the kernel's errno.
         """
         try:
-            settings = [*_SETTINGS[address.version], _cacheinfo(address, lifetime)]
             index = _index(interface)
-            message = _message(index, address.ip, settings)
-            message["prefixlen"] = address.network.prefixlen
-            self._request(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, message)
+            _put(self._requests, index, address, lifetime)
         except OSError as error:
             raise _explained(error, f"cannot add {address} to {interface}") from error
         self._claimed.add((interface, address.ip))
         self._placed[interface, address.ip] = index
+
+    async def prolong(self, interface: str, address: IPInterface, lifetime: DurationNs) -> None:
+        """Refresh the lifetime of a claimed address in a thread: it may wait for the kernel.
+
+        Nothing is done while the one before it is under way.
+        Raises: as :meth:`claim`.
+        """
+        key = (interface, address.ip)
+        index = self._placed.get(key)
+        if index is None or key in self._prolonging:
+            return
+        future = self._aside.submit(_put, self._looks, index, address, lifetime)
+        self._prolonging[key] = future
+        try:
+            await asyncio.wrap_future(future)
+        except OSError as error:
+            raise _explained(error, f"cannot prolong {address} on {interface}") from error
+        finally:
+            del self._prolonging[key]
 
     async def release(self, interface: str, address: IPInterface) -> None:
         """Take ``address`` off ``interface``, under whatever prefix lengths it is there.
@@ -179,6 +175,9 @@ class Netlink:
         Raises: OSError with the kernel's errno.
         """
         key = (interface, address.ip)
+        if key in self._prolonging:
+            # It would come back behind us.
+            await asyncio.wait([asyncio.wrap_future(self._prolonging[key])])
         self._claimed.discard(key)
         places = {self._placed[key]} if key in self._placed else set()
         with suppress(OSError):
@@ -193,7 +192,7 @@ class Netlink:
     async def ours(self) -> list[tuple[str, IPInterface]]:
         """Return the addresses to clean up: tagged as ours, or virtual ones in their place."""
         found = []
-        for entry in self._list():
+        for entry in self._requests.addresses():
             with suppress(OSError):  # the interface has gone since
                 interface = socket.if_indextoname(entry.index)
                 virtual = ip_address(entry.packed) in self._addresses.get(interface, ())
@@ -212,9 +211,15 @@ class Netlink:
             if error.errno != errno.ENODEV:
                 raise _explained(error, "cannot change addresses") from error
 
-    def _look_at_links(self) -> None:
-        for interface in self._addresses:
-            before, now = self._up.get(interface), self._link(interface)
+    def _links(self, *, slaves_too: bool) -> dict[str, int]:
+        """Return the index of each interface whose link is up, 0 of the others.  In the thread."""
+        if slaves_too:
+            self._enslaved = {each for each in self._addresses if self._is_slave(each)}
+        return {interface: self._link(interface) for interface in self._addresses}
+
+    def _compare(self, links: Mapping[str, int]) -> None:
+        for interface, now in links.items():
+            before = self._up.get(interface)
             if now == before:
                 continue
             self._up[interface] = now
@@ -241,7 +246,7 @@ class Netlink:
         message["attrs"] = [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]
         try:
             message["index"] = _index(interface)
-            link, *_ = self._request(RTM_GETLINK, NLM_F_ACK, message)
+            link, *_ = self._looks.ask(RTM_GETLINK, NLM_F_ACK, message)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
@@ -267,7 +272,7 @@ class Netlink:
         """Post every claimed address that is not there any more."""
         for interface in {interface for interface, _ in self._claimed}:
             try:
-                listed = self._list(_index(interface))
+                listed = self._requests.addresses(_index(interface))
             except OSError as error:
                 if error.errno != errno.ENODEV:
                     raise
@@ -293,47 +298,10 @@ class Netlink:
         message = _message(index, address)
         if address.version == 6:
             # Only IPv4 finds the entry without being told the prefix length.
-            entry, _ = self._request(RTM_GETADDR, NLM_F_ACK, message)
+            entry, _ = self._requests.ask(RTM_GETADDR, NLM_F_ACK, message)
             message = _message(index, address)
             message["prefixlen"] = entry["prefixlen"]
-        self._request(RTM_DELADDR, NLM_F_ACK, message)
-
-    def _list(self, index: int = 0) -> list[Entry]:
-        """Return the addresses of one interface, or of all.
-
-        What was seen in any of the tries, should each have met a change; it may lack some.
-        """
-        found: list[Entry] = []
-        for _ in range(_TRIES):
-            entries, whole = listing.read(self._requests, next(self._numbers), index)
-            if whole:
-                return entries
-            found += entries
-        return list(dict.fromkeys(found))
-
-    def _request(self, kind: int, flags: int, message: ifaddrmsg | ifinfmsg) -> list[Any]:
-        """Return all answers to ``message``, the closing one included.
-
-        The socket never blocks: see the module docstring.
-        """
-        number = next(self._numbers)
-        message["header"]["type"] = kind
-        message["header"]["flags"] = NLM_F_REQUEST | flags
-        message["header"]["sequence_number"] = number
-        message.encode()
-        self._requests.send(message.data)
-        answers = []
-        while True:
-            for answer in self._marshal.parse(self._requests.recv(65536)):
-                header = answer["header"]
-                if header["sequence_number"] != number:
-                    continue  # the rest of a listing that ended in an error
-                if header["error"]:
-                    code, text = header["error"].args
-                    raise OSError(code, text)
-                answers.append(answer)
-                if header["type"] in (NLMSG_ERROR, NLMSG_DONE):
-                    return answers
+        self._requests.ask(RTM_DELADDR, NLM_F_ACK, message)
 
 
 _SETTINGS: dict[int, tuple[tuple[str, Any], ...]] = {
@@ -343,6 +311,14 @@ _SETTINGS: dict[int, tuple[tuple[str, Any], ...]] = {
 """What a claimed address looks like, by IP version."""
 
 _FOR_EVER = 0xFFFF_FFFF
+
+
+def _put(requests: Requests, index: int, address: IPInterface, lifetime: DurationNs | None) -> None:
+    """Add an address, or refresh it.  Raises: OSError."""
+    settings = [*_SETTINGS[address.version], _cacheinfo(address, lifetime)]
+    message = _message(index, address.ip, settings)
+    message["prefixlen"] = address.network.prefixlen
+    requests.ask(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, message)
 
 
 def _cacheinfo(address: IPInterface, lifetime: DurationNs | None) -> tuple[str, dict[str, int]]:
@@ -368,15 +344,6 @@ def _message(index: int, address: IPAddress, settings: Sequence[tuple[str, Any]]
     message["index"] = index
     message["attrs"] = [("IFA_LOCAL", str(address)), *settings]
     return message
-
-
-def _netlink_socket(groups: int) -> socket.socket:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    opened.setblocking(False)
-    with suppress(PermissionError):
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-    opened.bind((0, groups))
-    return opened
 
 
 def _drain(events: socket.socket, claimed: Set[bytes]) -> set[int]:
