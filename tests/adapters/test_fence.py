@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from pyroute2 import netns
@@ -190,6 +191,25 @@ def guard(request: pytest.FixtureRequest, pair: Pair) -> Iterator[Guard]:
     guard.let_go()
 
 
+def unanswered(far: Far, act: Callable[[], object]) -> list[int]:
+    """Ping ``VIP4`` each millisecond while ``act`` is done; return the numbers of what is lost."""
+    pings = [IP(src=FAR4, dst=VIP4) / ICMP(type="echo-request", seq=n) for n in range(200)]
+    frames = [bytes(Ether(src=far.mac, dst=far.near_mac) / ping) for ping in pings]
+    waiting = set(range(len(frames)))
+    acting = Thread(target=act)
+    for number, frame in enumerate(frames):
+        far.wire.send(frame)
+        if number == len(frames) // 4:
+            acting.start()
+        select.select([], [], [], 0.001)
+    acting.join()
+    while waiting and select.select([far.wire], [], [], 0.2)[0]:
+        answer = Ether(far.wire.recv(2048))
+        if ICMP in answer and answer[IP].src == str(VIP4):
+            waiting.discard(answer[ICMP].seq)
+    return sorted(waiting)
+
+
 def open_all(guard: Guard | Fence, until: MonoNs) -> None:
     for address in VIPS:
         guard.open("eth0", address, until)
@@ -300,6 +320,30 @@ def test_installing_again_changes_nothing_for_an_open_address(far: Far, guard: G
 
     assert guard.install() == []
     assert far.answers() == ALL
+
+
+@pytest.mark.parametrize("kind", [BpfGuard, NftGuard])
+def test_an_address_that_is_opened_before_the_guard_stands_is_never_silent(
+    far: Far, kind: type[Guard]
+) -> None:
+    guard = kind(ETH0)
+    guard.open("eth0", VIP4, soon())
+
+    assert unanswered(far, guard.install) == []
+    assert far.answers() == {"arp", "ping"}
+    guard.let_go()
+
+
+@pytest.mark.parametrize("kind", [BpfGuard, NftGuard])
+def test_a_deadline_that_passes_before_the_guard_stands_opens_nothing(
+    far: Far, kind: type[Guard]
+) -> None:
+    guard = kind(ETH0)
+    guard.open("eth0", VIP4, soon(0))
+
+    guard.install()
+    assert far.answers() == set()
+    guard.let_go()
 
 
 @pytest.mark.parametrize("kind", [BpfGuard, NftGuard])

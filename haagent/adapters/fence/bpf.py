@@ -74,7 +74,7 @@ class BpfGuard:
         return [interface for interface in self._addresses if run(self._install_on, interface)]
 
     def open(self, interface: str, address: IPAddress, until: MonoNs) -> None:
-        """Let packets pass until the instant ``until``."""
+        """Let packets pass until the instant ``until``, or from :meth:`install` on."""
         self._deadlines[self._slots[interface, address]] = until
 
     def close(self, interface: str, address: IPAddress) -> None:

@@ -62,10 +62,15 @@ class NftGuard:
         return [interface for interface in present if interface in {*missing, *mended}]
 
     def open(self, interface: str, address: IPAddress, until: MonoNs) -> None:
-        """Let packets pass until the instant ``until``.  Raises: OSError."""
+        """Let packets pass until the instant ``until``, or from :meth:`install` on.
+
+        Raises: OSError.
+        """
         self._until[interface, address] = until
+        if interface not in self._guarded:
+            return
         left = _left_ms(until)
-        if 8 * self._length(left) < 7 * left:
+        if not self._fits(left):
             # Shorter ones too, for renewals that come late: between two of them lies less than
             # an eighth, or a late one would cost a transaction, and some ms of silence.
             self._lengths |= {left * part // 16 for part in range(8, 17)} - {0}
@@ -101,23 +106,29 @@ class NftGuard:
     def _try(self) -> None:
         # The loopback interface stands for those that may yet come, the other name for tables
         # that a running agent owns.
-        trial = ruleset.tables({"lo": frozenset()}, ()).replace(ruleset.GUARD, "haagent_trial")
+        trial = ruleset.tables({"lo": frozenset()}, (), {}).replace(ruleset.GUARD, "haagent_trial")
         self._own.run(self._nft.run, trial, check=True)
 
     def _write(self) -> None:
-        """Replace both tables, then open again what is open.
+        """Replace both tables in one step; what is open stays so.
 
-        In this order nothing is ever opened by a transaction that took too long.
+        What a transaction opens is open for longer by the time that it took: mended at once.
         """
         guarded = {interface: self._addresses[interface] for interface in self._guarded}
-        self._own.run(self._nft.run, ruleset.tables(guarded, sorted(self._lengths)))
-        for interface, address in self._until:
-            self._tell(interface, address)
+        left = {place: _left_ms(until) for place, until in self._until.items()}
+        self._own.run(self._nft.run, ruleset.tables(guarded, sorted(self._lengths), left))
+        for (interface, address), until in self._until.items():
+            if self._fits(_left_ms(until)):
+                self._tell(interface, address)
 
     def _tell(self, interface: str, address: IPAddress) -> bool:
         """Have the guard open or close ``address``; return whether it heard."""
         length = self._length(_left_ms(self._until[interface, address]))
         return self._send(interface, ruleset.frame(address, length)) == errno.ENOBUFS
+
+    def _fits(self, left: int) -> bool:
+        """Return whether rules know a timeout that is at most an eighth shorter."""
+        return 8 * self._length(left) >= 7 * left
 
     def _length(self, left: int) -> int:
         """Return the greatest timeout that rules know within ``left``, 0 when there is none."""

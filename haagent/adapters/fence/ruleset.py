@@ -14,9 +14,9 @@ never ends).  A rule's timeout is fixed, so there is one rule for each length in
 """
 
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from haagent.core.settings import IPAddress
 
@@ -57,14 +57,19 @@ _HOOKS = (
 _TARGET = "@th,64,128"
 
 
-def tables(guarded: dict[str, frozenset[IPAddress]], lengths: Collection[int]) -> str:
-    """Return the commands that put both tables in place of the old ones, all closed.
+def tables(
+    guarded: dict[str, frozenset[IPAddress]],
+    lengths: Collection[int],
+    left: Mapping[tuple[str, IPAddress], int],
+) -> str:
+    """Return the commands that put both tables in place of the old ones.
 
     ``lengths``: timeouts in milliseconds for which there are rules.
+    ``left``: for how many milliseconds more an address is open on an interface, if it is.
     """
     return (
         f"add table netdev {GUARD}\ndelete table netdev {GUARD}\n"
-        f"table netdev {GUARD} {{\n{_lines(_guard(guarded, lengths))}}}\n"
+        f"table netdev {GUARD} {{\n{_lines(_guard(guarded, lengths, left))}}}\n"
         f"add table netdev {ALIVE} {{ flags owner; }}\ndelete table netdev {ALIVE}\n"
         f"table netdev {ALIVE} {{\nflags owner;\n{_lines(_alive(guarded))}}}\n"
     )
@@ -82,11 +87,19 @@ def frame(address: IPAddress | None = None, timeout_ms: int = 0) -> bytes:
     return header + packed
 
 
-def _guard(guarded: dict[str, frozenset[IPAddress]], lengths: Collection[int]) -> Iterator[str]:
+def _guard(
+    guarded: dict[str, frozenset[IPAddress]],
+    lengths: Collection[int],
+    left: Mapping[tuple[str, IPAddress], int],
+) -> Iterator[str]:
     for n, (interface, addresses) in enumerate(guarded.items()):
         yield from _sets(n, addresses)
-        yield f"set open4_{n} {{ type ipv4_addr; size 65535; flags dynamic,timeout; }}"
-        yield f"set open6_{n} {{ typeof @nh,64,128; size 65535; flags dynamic,timeout; }}"
+        times = {address: left.get((interface, address), 0) for address in addresses}
+        open4, open6 = _by_family(a for a in addresses if times[a])
+        for family, kind, open_now in ((4, "type ipv4_addr", open4), (6, _IPV6_TYPE, open6)):
+            elements = _elements([f"{text} timeout {times[a]}ms" for a, text in open_now])
+            form = f"{kind}; size 65535; flags dynamic,timeout; {elements}"
+            yield f"set open{family}_{n} {{ {form} }}"
         yield f"chain renew_{n} {{"
         for family, bits in ((4, 32), (6, 128)):
             key, element = f"@ll,112,32 {family << 16:#x}", f"@ll,144,{bits}"
@@ -150,10 +163,26 @@ def _alive(guarded: dict[str, frozenset[IPAddress]]) -> Iterator[str]:
 
 
 def _sets(n: int, addresses: frozenset[IPAddress]) -> Iterator[str]:
-    v4 = [str(a) for a in addresses if isinstance(a, IPv4Address)]
-    v6 = [f"{int(a):#x}" for a in addresses if not isinstance(a, IPv4Address)]
-    yield f"set v4_{n} {{ type ipv4_addr; {_elements(v4)} }}"
-    yield f"set v6_{n} {{ typeof @nh,64,128; {_elements(v6)} }}"
+    v4, v6 = _by_family(addresses)
+    yield f"set v4_{n} {{ type ipv4_addr; {_elements([text for _, text in v4])} }}"
+    yield f"set v6_{n} {{ {_IPV6_TYPE}; {_elements([text for _, text in v6])} }}"
+
+
+_Written: TypeAlias = list[tuple[IPAddress, str]]
+"""Addresses, each as an element of a set."""
+
+_IPV6_TYPE = "typeof @nh,64,128"
+
+
+def _by_family(addresses: Iterable[IPAddress]) -> tuple[_Written, _Written]:
+    v4: _Written = []
+    v6: _Written = []
+    for address in addresses:
+        if isinstance(address, IPv4Address):
+            v4.append((address, str(address)))
+        else:
+            v6.append((address, f"{int(address):#x}"))
+    return v4, v6
 
 
 def _elements(values: list[str]) -> str:
