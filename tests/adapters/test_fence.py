@@ -346,6 +346,55 @@ def test_a_deadline_that_passes_before_the_guard_stands_opens_nothing(
     guard.let_go()
 
 
+@pytest.fixture(params=[BpfGuard, NftGuard])
+def guards(request: pytest.FixtureRequest) -> Iterator[list[Guard]]:
+    """The guards that stood one after the other; the last one is let go."""
+    guards: list[Guard] = [request.param(ETH0)]
+    guards[0].install()
+    open_all(guards[0], soon())
+    yield guards
+    guards[-1].let_go()
+
+
+def test_changing_the_addresses_touches_none_that_stays(far: Far, guards: list[Guard]) -> None:
+    only_ipv4: dict[str, frozenset[IPAddress]] = {"eth0": frozenset({VIP4})}
+
+    assert unanswered(far, lambda: guards.append(guards[-1].changed(only_ipv4))) == []
+    assert far.answers() == ALL  # IPv6 is nobody's affair any more
+    assert unanswered(far, lambda: guards.append(guards[-1].changed(ETH0))) == []
+    assert far.answers() == {"arp", "ping"}
+    open_all(guards[-1], soon())
+    assert far.answers() == ALL
+    assert guards[-1].install() == []
+
+
+def test_a_guard_that_moves_leaves_no_trace_where_it_was(
+    pair: Pair, far: Far, guards: list[Guard]
+) -> None:
+    pair.run_near("ip", "link", "add", "eth1", "type", "veth", "peer", "eth1", "netns", pair.far)
+
+    guards.append(guards[0].changed({"eth1": VIPS}))
+
+    assert "haagent" not in pair.run_near("tc", "filter", "show", "dev", "eth0", "egress")
+    assert "clsact" not in pair.run_near("tc", "qdisc", "show", "dev", "eth0")
+    assert '"eth0"' not in pair.run_near("nft", "list", "ruleset")
+    assert far.answers() == ALL
+
+
+def test_a_change_that_cannot_be_had_changes_nothing(
+    pair: Pair, far: Far, guards: list[Guard]
+) -> None:
+    pair.run_near("ip", "tuntap", "add", "tun0", "mode", "tun")
+
+    with pytest.raises(OSError, match="not an Ethernet interface"):
+        guards[0].changed({"eth0": VIPS - {VIP4}, "tun0": VIPS})
+
+    assert far.answers() == ALL
+    guards[0].close("eth0", VIP4)
+    assert far.answers() == {"solicitation", "ping6"}
+    assert guards[0].install() == []
+
+
 @pytest.mark.parametrize("kind", [BpfGuard, NftGuard])
 def test_an_address_on_two_interfaces_is_opened_on_one(
     pair: Pair, far: Far, kind: type[Guard]

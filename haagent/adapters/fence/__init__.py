@@ -42,6 +42,9 @@ class _Lifetime:
 
     def open(self, interface: str, address: IPAddress, until: MonoNs) -> None: ...
 
+    def changed(self, addresses: Mapping[str, frozenset[IPAddress]]) -> "_Lifetime":
+        return _Lifetime(addresses)
+
     def close(self, interface: str, address: IPAddress) -> None: ...
 
     def give(self, keep: Callable[[int], None]) -> None: ...
@@ -118,6 +121,14 @@ class Fence:
         Raises: what ``keep`` raises; OSError when this level cannot outlive its process.
         """
         self._guard.give(keep)
+
+    def change(self, addresses: Mapping[str, frozenset[IPAddress]]) -> None:
+        """Guard ``addresses`` from now on; what is guarded already is not touched.
+
+        Raises: OSError; then everything is as before.
+        """
+        self._guard = self._guard.changed(addresses)
+        self._addresses = addresses
 
     async def run(self, report: Callable[[str], None]) -> None:
         """Mend the guard wherever it is missing, and report that, until cancelled."""

@@ -85,6 +85,26 @@ class BpfGuard:
         """Have ``keep`` called with the program array that holds all addresses open."""
         self._own.run(lambda: keep(self._object.map("alive")))
 
+    def changed(self, addresses: Mapping[str, frozenset[IPAddress]]) -> "BpfGuard":
+        """Return the guard of ``addresses`` that has taken the place of this one.
+
+        What both guard stays open without a gap.
+        Raises: OSError; then this guard stands as before.
+        """
+        new = BpfGuard(addresses)
+        for place in self._slots.keys() & new._slots.keys():
+            new.open(*place, MonoNs(self._deadlines[self._slots[place]]))
+        try:
+            new.install()
+        except OSError:
+            self.install()
+            new.let_go()
+            raise
+        for interface in self._indexes.keys() - addresses.keys():
+            _take_off(self._indexes[interface])
+        self.let_go()
+        return new
+
     def let_go(self) -> None:
         """Close every address and all descriptors."""
         for interface, address in self._slots:
@@ -96,11 +116,7 @@ class BpfGuard:
     def remove() -> None:
         """Take our filters, whoever attached them, off all interfaces.  Raises: OSError."""
         for index, _ in socket.if_nameindex():
-            for handle in (_OVER_OUR_CLSACT, _OVER_FOREIGN_CLSACT):
-                # A list, because both have to go.
-                gone = [libbpf.detach(index, point, _PRIORITY, handle) for point in _PROGRAMS]
-                if any(gone) and handle == _OVER_OUR_CLSACT and not _has_filters(index):
-                    libbpf.delete_clsact(index)
+            _take_off(index)
 
     def _install_on(self, interface: str) -> bool:
         index = link.index(interface)
@@ -131,6 +147,15 @@ class BpfGuard:
             slot = struct.pack("=I", self._slots[interface, address])
             libbpf.map_store(slots, _key(index, address), slot)
         self._indexes[interface] = index
+
+
+def _take_off(index: int) -> None:
+    """Take our filters, whoever attached them, off one interface."""
+    for handle in (_OVER_OUR_CLSACT, _OVER_FOREIGN_CLSACT):
+        # A list, because both have to go.
+        gone = [libbpf.detach(index, point, _PRIORITY, handle) for point in _PROGRAMS]
+        if any(gone) and handle == _OVER_OUR_CLSACT and not _has_filters(index):
+            libbpf.delete_clsact(index)
 
 
 def _standing(index: int) -> dict[int, int]:

@@ -11,7 +11,7 @@ A renewal is one frame; only a length of lease that was not seen before costs a 
 import errno
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from haagent.adapters.fence import link, ruleset
 from haagent.adapters.fence.descriptors import OwnDescriptors
@@ -52,8 +52,7 @@ class NftGuard:
 
         Raises: OSError.
         """
-        found = {interface: link.index(interface) for interface in self._addresses}
-        present = {interface: index for interface, index in found.items() if index}
+        present = _present(self._addresses)
         missing = [i for i in present if present[i] != self._guarded.get(i) or self._passes(i)]
         if missing:
             self._guarded = present
@@ -87,6 +86,27 @@ class NftGuard:
     def give(_keep: Callable[[int], None]) -> None:
         """Raises: OSError, because the rules that open would not be those of the next process."""
         raise OSError(errno.EOPNOTSUPP, "level nft cannot outlive its process")
+
+    def changed(self, addresses: Mapping[str, frozenset[IPAddress]]) -> "NftGuard":
+        """Guard ``addresses`` instead, in one step; what is open in both stays so.
+
+        It must be this very guard: nobody else may replace a table that it owns.
+        Raises: OSError; then everything is as before.
+        """
+        present = _present(addresses)
+        before = self._addresses, self._until, self._guarded
+        self._addresses, self._guarded = addresses, present
+        self._until = {
+            (interface, address): until
+            for (interface, address), until in self._until.items()
+            if address in addresses.get(interface, ())
+        }
+        try:
+            self._write()
+        except OSError:
+            self._addresses, self._until, self._guarded = before
+            raise
+        return self
 
     def let_go(self) -> None:
         """Close every address and all descriptors."""
@@ -145,6 +165,12 @@ class NftGuard:
         except OSError as error:
             return error.errno or errno.ENODEV
         return 0
+
+
+def _present(interfaces: Iterable[str]) -> dict[str, int]:
+    """Return the index of each interface that is there."""
+    found = {interface: link.index(interface) for interface in interfaces}
+    return {interface: index for interface, index in found.items() if index}
 
 
 def _left_ms(until: MonoNs) -> int:
