@@ -100,11 +100,15 @@ class Agent:
             membership=self._membership,
         )
         self._random = random
+        self._terms = dict(terms)
+        """The highest of each group that we are not in."""
+        self._links: dict[str, bool] = {}
+        """Whether each interface is up, as far as it is known."""
         tenures = {tenure.group: tenure for tenure in kept}
         self._groups = {
-            group.id: self._make_group(group, terms.get(group.id, NO_TERM), tenures.get(group.id))
-            for group in settings.groups
+            group.id: self._make_group(group, tenures.get(group.id)) for group in settings.groups
         }
+        self._configured = {group.id: group for group in settings.groups}
         self._backends = Backends(settings.haproxy) if settings.haproxy else None
         self._stopping = False
         self._begun: MonoNs | None = None
@@ -284,16 +288,24 @@ class Agent:
         return []
 
     def _link_changed(self, now: Moment, interface: str, *, up: bool) -> list[Action]:
-        subject = f"interface {interface}"
+        self._links[interface] = up
+        actions: list[Action] = []
+        for group in self._on_interface(interface):
+            actions += self._follow_link(now, group)
+        return actions
+
+    def _follow_link(self, now: Moment, group: Group) -> list[Action]:
+        """Take part in the group if its interface is up, and only then."""
+        up = self._links.get(group.settings.interface)
+        if up is None:
+            return []  # It will be told.
+        subject = f"interface {group.settings.interface}"
         if up:
             self._journal.clear(now, "link.down", subject)
         else:
             text = f"{subject} is down, missing or in a bridge"
             self._journal.alarm(now, "link.down", subject, text, severity=Severity.ERROR)
-        actions: list[Action] = []
-        for group in self._on_interface(interface):
-            actions += group.lead(now, Election.link_changed, up=up)
-        return actions
+        return group.lead(now, Election.link_changed, up=up)
 
     def _disturbed(self, now: Moment, event: AddressRemoved | ForeignAddressSeen) -> list[Action]:
         actions: list[Action] = []
@@ -307,7 +319,8 @@ class Agent:
     def _done(self, now: Moment, event: ActionDone) -> list[Action]:
         match event.action:
             case ClaimAddress() | ReleaseAddress() as action:
-                return [*self._groups[action.group].ownership.done(now, action)]
+                group = self._groups.get(action.group)
+                return [] if group is None else [*group.ownership.done(now, action)]
             case ReserveTerm():
                 self._journal.clear(now, "state.unwritable", "")
             case _:
@@ -319,7 +332,9 @@ class Agent:
             case (
                 ClaimAddress() | ReleaseAddress() | OpenFence() | CloseFence() | AnnounceAddress()
             ) as action:
-                self._groups[action.group].ownership.failed(now, failure)
+                group = self._groups.get(action.group)
+                if group is not None:
+                    group.ownership.failed(now, failure)
             case ReserveTerm():
                 text = f"terms cannot be written and may repeat after a restart: {failure.text}"
                 self._journal.alarm(now, "state.unwritable", "", text)
@@ -372,10 +387,15 @@ class Agent:
             self._journal.alarm(now, "config.rejected", "", f"kept the old file: {event.text}")
             return []
         self._journal.clear(now, "config.rejected", "")
-        for settings in event.settings.groups:
-            group = self._groups[settings.id]
-            if group.settings != settings:
-                group.reconfigure(now, settings)
+        if self._stopping:
+            return []
+        self._settings = event.settings
+        self._configured = {settings.id: settings for settings in event.settings.groups}
+        actions: list[Action] = []
+        for key, settings in self._configured.items():
+            group = self._groups.get(key)
+            if group is not None and group.settings != settings and not group.election.stopping:
+                actions += self._change(now, group, settings)
         haproxy = event.settings.haproxy
         if (
             self._backends is not None
@@ -383,7 +403,49 @@ class Agent:
             and self._backends.reconfigure(haproxy)
         ):
             self._journal.record(now, "config.applied", "HAProxy servers as the file has them")
-        return []
+        return actions
+
+    def _change(self, now: Moment, group: Group, settings: GroupSettings) -> list[Action]:
+        before = group.settings.interface
+        actions = group.reconfigure(now, settings)
+        if settings.interface != before:
+            actions += self._follow_link(now, group)
+            self._forget_link(now, before)
+        return actions
+
+    def _come_and_go(self, now: Moment) -> list[Action]:
+        """Leave the groups that the configuration has no longer, and enter those that are new.
+
+        One that was taken out and put in again is left first.
+        """
+        if self._stopping:
+            return []
+        actions: list[Action] = []
+        for key, group in [*self._groups.items()]:
+            if key not in self._configured or group.election.stopping:
+                actions += group.leave(now)
+                if group.left:
+                    self._forget(now, group)
+        for key, settings in self._configured.items():
+            if key not in self._groups:
+                self._groups[key] = self._make_group(settings)
+                self._journal.record(now, "config.applied", "entered", group=settings.name)
+                actions += self._follow_link(now, self._groups[key])
+        return actions
+
+    def _forget(self, now: Moment, group: Group) -> None:
+        key = group.settings.id
+        del self._groups[key]
+        self._terms[key] = group.election.term
+        self._journal.record(now, "config.applied", "left", group=group.settings.name)
+        self._forget_link(now, group.settings.interface)
+        for peer in self._membership.forget(key):
+            peer.introduced = False
+            self._journal.record(now, "peer.left", f"{peer.name} has no group in common with us")
+
+    def _forget_link(self, now: Moment, interface: str) -> None:
+        if not self._on_interface(interface):
+            self._journal.clear(now, "link.down", f"interface {interface}")
 
     # What is due, and what follows for HAProxy and for the end.
 
@@ -398,6 +460,7 @@ class Agent:
             for group in self._groups.values():
                 actions += group.lead(now, Election.peer_lost, peer.node)
         actions += self._outbox.tick(now)
+        actions += self._come_and_go(now)
         if self._restart is not None:
             actions += self._restart.tick(now, alone=self._is_left(self._restart.groups))
             if self._restart.kept:
@@ -438,14 +501,14 @@ class Agent:
 
     # Views.
 
-    def _make_group(self, group: GroupSettings, term: Term, tenure: Tenure | None) -> Group:
+    def _make_group(self, group: GroupSettings, tenure: Tenure | None = None) -> Group:
         election = Election(
             group=group,
             timing=self._timing,
             membership=self._membership,
             node=self._node,
             boot=self._boot,
-            term=term,
+            term=self._terms.get(group.id, NO_TERM),
             random=self._random,
             tenure=tenure,
         )

@@ -144,6 +144,11 @@ class Election:
         return Rank(self.priority, self._node)
 
     @property
+    def stopping(self) -> bool:
+        """Whether this agent leaves the group for good, or has left it."""
+        return self._stopping
+
+    @property
     def stopped(self) -> bool:
         """Whether this agent has left the group for good."""
         return self._stopping and self.state is State.FAULT

@@ -107,10 +107,10 @@ class RestartRequested:
 
 @dataclass(frozen=True, slots=True)
 class SettingsChanged:
-    """A new configuration is in force: other priorities, preemption or HAProxy servers.
+    """A new configuration is in force: other groups, or other servers in HAProxy.
 
-    Node, cluster, heartbeat, HAProxy's socket and the names, interfaces and addresses of the
-    groups are what they were; changing those takes a restart.
+    Node, cluster, heartbeat and HAProxy's socket are what they were, and no address goes from
+    one group to another; changing those takes a restart.
     """
 
     settings: AgentSettings

@@ -5,6 +5,7 @@ announce (an address is announced when the kernel confirms it).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Concatenate, ParamSpec
 
@@ -16,7 +17,13 @@ from haagent.core.membership import Membership
 from haagent.core.messages import Heartbeat, RoleReason, State
 from haagent.core.outbox import Outbox
 from haagent.core.ownership import AddressAction, Ownership
-from haagent.core.settings import AgentSettings, GroupSettings, IPAddress, Preempt
+from haagent.core.settings import (
+    AgentSettings,
+    GroupSettings,
+    HeartbeatSettings,
+    IPAddress,
+    Preempt,
+)
 from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds, seconds
 
 P = ParamSpec("P")
@@ -47,12 +54,12 @@ class Group:
         self.settings = group
         self.election = election
         self.ownership = Ownership(group, journal)
-        self.config_hash = _config_hash(settings, group)
+        self.config_hash = _config_hash(settings.heartbeat, group)
         self._node_name = settings.node
         self._membership = membership
         self._journal = journal
         self._outbox = outbox
-        self._lease = settings.heartbeat.lease
+        self._timing = settings.heartbeat
         self._heartbeat_due: MonoNs | None = None
         self._asked_for: MonoNs | None = None
         """The end of listening before which we have asked for the addresses."""
@@ -86,15 +93,30 @@ class Group:
             case _:
                 return words
 
-    def reconfigure(self, now: Moment, group: GroupSettings) -> None:
-        """Go on with another priority or preemption; the peers hear of it at once."""
+    def reconfigure(self, now: Moment, group: GroupSettings) -> list[Action]:
+        """Go on with ``group``; the peers hear of it at once."""
+        self._journal.record(now, "config.applied", news(self.settings, group), group=group.name)
         self.settings = group
+        self.config_hash = _config_hash(self._timing, group)
         self.election.reconfigure(group)
         self._heartbeat_due = now.mono
-        text = f"priority {group.priority}, preempt {group.preempt.value}"
-        if group.preempt is Preempt.AFTER:
-            text += f" {group.preempt_after // 1_000_000} ms"
-        self._journal.record(now, "config.applied", text, group=group.name)
+        return [*self.ownership.reconfigure(now, group)]
+
+    def leave(self, now: Moment) -> list[Action]:
+        """Go for good: hand over, or give up, and say so; then release what is still here."""
+        actions = self.lead(now, Election.stop)
+        if self.election.stopped:
+            actions += self.ownership.reconfigure(now, replace(self.settings, addresses=()))
+        return actions
+
+    @property
+    def left(self) -> bool:
+        """Whether nothing is left of this group: not an address, not a word to be said again."""
+        return (
+            self.election.stopped
+            and self.ownership.empty
+            and not self._outbox.has_more_of(self.election)
+        )
 
     def address_seen(self, now: Moment, address: IPAddress, mac: str) -> list[Action]:
         """Take in that another host showed an address as its own, be it one of this group."""
@@ -193,7 +215,7 @@ class Group:
         heartbeats = self._outbox.once(now, self.election, Say(self._heartbeat(now)))
         if not self.election.state.owns_addresses:
             return [*heartbeats]
-        return [*heartbeats, *self.ownership.vouch(later(now.mono, self._lease))]
+        return [*heartbeats, *self.ownership.vouch(later(now.mono, self._timing.lease))]
 
     def _heartbeat(self, now: Moment) -> Heartbeat:
         election = self.election
@@ -215,8 +237,24 @@ class Group:
         return [ReserveTerm(self.settings.id, self._reserved)]
 
 
-def _config_hash(agent: AgentSettings, group: GroupSettings) -> int:
+def news(old: GroupSettings, new: GroupSettings) -> str:
+    """Return what is in force now, and of the addresses what is new."""
+    text = f"priority {new.priority}, preempt {new.preempt.value}"
+    if new.preempt is Preempt.AFTER:
+        text += f" {new.preempt_after // 1_000_000} ms"
+    if new.interface != old.interface:
+        text += f", on {new.interface} instead of {old.interface}"
+    for word, these, those in (
+        ("with", new.addresses, old.addresses),
+        ("without", old.addresses, new.addresses),
+    ):
+        found = [str(address) for address in these if address not in those]
+        text += f", {word} {', '.join(found)}" if found else ""
+    return text
+
+
+def _config_hash(timing: HeartbeatSettings, group: GroupSettings) -> int:
     """Return 64 bits over what all agents of a group must have alike."""
     addresses = sorted(str(address) for address in group.addresses)
-    text = "\n".join([group.name, str(agent.heartbeat.interval), *addresses])
+    text = "\n".join([group.name, str(timing.interval), *addresses])
     return int.from_bytes(sha256(text.encode()).digest()[:8], "big")

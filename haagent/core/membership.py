@@ -78,6 +78,13 @@ class Peer:
         self.alive = bool(self.views)
         self.detector.heard(event.received_at, self._timeout(header))
 
+    def forget(self, group: GroupId) -> None:
+        """Go by what it said of other groups; without any it is no longer there for us."""
+        if group in self.views:
+            left = self.views.pop(group)
+            self.alive = self.alive and bool(self.views)
+            self.detector.heard(self.last_heard, self._timeout(left.header))
+
     def speaks_from(self, event: DatagramReceived) -> bool:
         """Return whether ``event`` came from where this peer was last heard on that path."""
         source, _ = self.paths.get(event.path, (None, None))
@@ -189,6 +196,13 @@ class Membership:
         """Return the living electable peers of ``group`` above ``rank``, best first."""
         above = [h for h in self.voters(group).values() if h.electable and h.rank > rank]
         return [header.sender for header in sorted(above, key=lambda h: h.rank, reverse=True)]
+
+    def forget(self, group: GroupId) -> list[Peer]:
+        """Drop what was said of a group that is ours no more; return the peers that go with it."""
+        before = [peer for peer in self._peers.values() if peer.alive]
+        for peer in self._peers.values():
+            peer.forget(group)
+        return [peer for peer in before if not peer.alive]
 
     def _prove(self, now: MonoNs, event: DatagramReceived) -> Peer | Refused:
         header, body = event.datagram.header, event.datagram.body

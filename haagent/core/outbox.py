@@ -55,6 +55,10 @@ class Outbox:
         """Whether nothing is left to be said again."""
         return not self._repeats
 
+    def has_more_of(self, election: Election) -> bool:
+        """Return whether anything of this group is left to be said again."""
+        return any(repeat.election is election for repeat in self._repeats)
+
     def say(self, now: Moment, election: Election, say: Say) -> list[SendDatagram]:
         """Return the first copy on every path; the others follow from :meth:`tick`.
 

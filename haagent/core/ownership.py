@@ -7,6 +7,7 @@ Order: fence closed, address added, fence opened, announced; fence closed, addre
 and only then is anybody told.  The fence is opened by a heartbeat, for one lease.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -48,8 +49,13 @@ AddressAction: TypeAlias = ClaimAddress | ReleaseAddress | OpenFence | CloseFenc
 class _Address:
     """One virtual address: whether it is here, and what is to be tried when."""
 
+    interface: str
     address: IPInterface
     held: bool = False
+    present: bool = False
+    """It was claimed, and is not known to be released."""
+    leaving: bool = False
+    """The configuration has it no longer."""
     claimed_at: MonoNs | None = None
     """When it was last claimed with success."""
     attempts: int = 0
@@ -67,7 +73,10 @@ class Ownership:
     def __init__(self, group: GroupSettings, journal: Journal) -> None:
         self._group = group
         self._journal = journal
-        self._addresses = {item.ip: _Address(item) for item in group.addresses}
+        self._addresses = {
+            (group.interface, each.ip): _Address(group.interface, each) for each in group.addresses
+        }
+        """By its place; those that are leaving included."""
         self._term = Term(0)
         self._wanted = False
         self._give_up_due: MonoNs | None = None
@@ -77,10 +86,10 @@ class Ownership:
         """Claim every address."""
         self._wanted, self._term = True, term
         self._give_up_due = later(now.mono, CLAIM_TIMEOUT)
-        for item in self._addresses.values():
+        staying = self._staying()
+        for item in staying:
             item.attempts = 0
-        closings = [self._close_fence(item) for item in self._addresses.values()]
-        return [*closings, *(self._claim(item) for item in self._addresses.values())]
+        return self._behind_closed_fences(staying, self._claim)
 
     def keep(self, now: Moment, term: Term, lease_end: MonoNs) -> list[AddressAction]:
         """Go on with addresses that are here, and heard until ``lease_end``."""
@@ -91,7 +100,7 @@ class Ownership:
         """Keep the addresses heard until ``lease_end``: a heartbeat is on its way."""
         # The lease before it tells until when nobody can have claimed.
         before, self._lease_end = self._lease_end, lease_end
-        return [self._open_fence(item, before) for item in self._addresses.values() if item.held]
+        return [self._open_fence(item, before) for item in self._staying() if item.held]
 
     def let_go(self, term: Term) -> list[AddressAction]:
         """Release every address."""
@@ -99,21 +108,58 @@ class Ownership:
         self._give_up_due = None
         for item in self._addresses.values():
             item.attempts = 0
-        closings = [self._close_fence(item) for item in self._addresses.values()]
-        return [*closings, *(self._release(item) for item in self._addresses.values())]
+        return self._behind_closed_fences([*self._addresses.values()], self._release)
+
+    def reconfigure(self, now: Moment, group: GroupSettings) -> list[AddressAction]:
+        """Go by ``group`` from now on: release what it has no longer, then claim what is new.
+
+        What it still has is not touched.
+        """
+        before, self._group = self._addresses, group
+        self._addresses = {}
+        for address in group.addresses:
+            place = group.interface, address.ip
+            known = before.get(place)
+            stays = known is not None and known.address == address and not known.leaving
+            self._addresses[place] = (
+                before.pop(place) if stays else _Address(group.interface, address)
+            )
+        gone = [item for item in before.values() if item.present]
+        added = [item for item in self._addresses.values() if not item.present]
+        for item in gone:
+            item.leaving = True
+            # With another prefix length it is the place of the new one.
+            self._addresses.setdefault((item.interface, item.address.ip), item)
+        if not self._wanted:
+            return []  # whatever is still here is being released
+        if not self._holds_any():
+            self._give_up_due = later(now.mono, CLAIM_TIMEOUT)
+        return [
+            *self._behind_closed_fences(gone, self._release),
+            *self._behind_closed_fences(added, self._claim),
+        ]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is here or to be here, not even for want of a release."""
+        return not self._addresses
 
     def renew(self, now: Moment, term: Term) -> list[AddressAction]:
         """Announce again under ``term``, after another master has given way."""
         self._term = term
-        held = [item for item in self._addresses.values() if item.held]
+        held = [item for item in self._staying() if item.held]
         return [self._announce_from_start(now, item) for item in held]
 
     def done(self, now: Moment, action: ClaimAddress | ReleaseAddress) -> list[AddressAction]:
         """Take in that the kernel did what was asked."""
-        item = self._addresses[action.address.ip]
-        self._journal.clear(now, _trouble(action), str(item.address))
-        if isinstance(action, ReleaseAddress) or not self._wanted:
+        self._journal.clear(now, _trouble(action), str(action.address))
+        item = self._meant_by(action)
+        if item is None:
+            return []
+        if isinstance(action, ReleaseAddress) or not self._wants(item):
             item.held = False
+            if isinstance(action, ReleaseAddress) and not self._wants(item):
+                self._released(item)
             return []
         item.held, item.claimed_at, item.retry_due = True, now.mono, None
         self._give_up_due = None
@@ -138,14 +184,14 @@ class Ownership:
             )
             return
         assert isinstance(action, ClaimAddress | ReleaseAddress)
-        if isinstance(action, ClaimAddress) is not self._wanted:
+        item = self._meant_by(action)
+        if item is None or isinstance(action, ClaimAddress) is not self._wants(item):
             return
-        item = self._addresses[action.address.ip]
         self._retry_later(now, item)
-        if self._wanted and self._give_up_due is None and not self._holds_any():
+        if self._wants(item) and self._give_up_due is None and not self._holds_any():
             # Taken away, and refused since: another host may have more luck.
             self._give_up_due = later(now.mono, CLAIM_TIMEOUT)
-        verb = "claimed" if self._wanted else "released"
+        verb = "claimed" if self._wants(item) else "released"
         self._journal.alarm(
             now,
             _trouble(action),
@@ -157,8 +203,8 @@ class Ownership:
 
     def removed(self, now: Moment, address: IPAddress) -> None:
         """Take in that somebody else took an address away: it comes back, with back-off."""
-        item = self._addresses.get(address)
-        if item is None or not self._wanted or not item.held:
+        item = self._addresses.get((self._group.interface, address))
+        if item is None or not self._wants(item) or not item.held:
             return
         if item.claimed_at is not None and between(item.claimed_at, now.mono) > CALM:
             item.attempts = 0
@@ -178,8 +224,8 @@ class Ownership:
 
     def foreign(self, now: Moment, address: IPAddress, mac: str) -> list[AddressAction]:
         """Take in that another host showed an address of this group as its own."""
-        item = self._addresses.get(address)
-        if item is None or not self._wanted:
+        item = self._addresses.get((self._group.interface, address))
+        if item is None or not self._wants(item):
             return []
         self._journal.alarm(
             now,
@@ -206,7 +252,7 @@ class Ownership:
         for item in self._addresses.values():
             if item.retry_due is not None and item.retry_due <= now.mono:
                 item.retry_due = None
-                again = self._claim(item) if self._wanted else self._release(item)
+                again = self._claim(item) if self._wants(item) else self._release(item)
                 actions += [self._close_fence(item), again]
             if item.announce_due is not None and item.announce_due <= now.mono:
                 actions.append(self._announce_next(now, item))
@@ -227,18 +273,42 @@ class Ownership:
         return min((due for due in dues if due is not None), default=None)
 
     def status(self) -> tuple[AddressStatus, ...]:
-        """Return what is held."""
+        """Return what is held, or is to be; what is leaving included."""
         items = self._addresses.values()
-        return tuple(AddressStatus(address=item.address, held=item.held) for item in items)
+        return tuple(
+            AddressStatus(interface=item.interface, address=item.address, held=item.held)
+            for item in items
+        )
+
+    def _staying(self) -> list[_Address]:
+        return [item for item in self._addresses.values() if not item.leaving]
+
+    def _wants(self, item: _Address) -> bool:
+        return self._wanted and not item.leaving
+
+    def _meant_by(self, action: ClaimAddress | ReleaseAddress) -> _Address | None:
+        item = self._addresses.get((action.interface, action.address.ip))
+        return item if item is not None and item.address == action.address else None
+
+    def _released(self, item: _Address) -> None:
+        item.present = False
+        if item.leaving:
+            del self._addresses[item.interface, item.address.ip]
+
+    def _behind_closed_fences(
+        self, items: Collection[_Address], change: Callable[[_Address], AddressAction]
+    ) -> list[AddressAction]:
+        return [*map(self._close_fence, items), *map(change, items)]
 
     def _holds_any(self) -> bool:
-        return any(item.held for item in self._addresses.values())
+        return any(item.held for item in self._staying())
 
     def _claim(self, item: _Address) -> ClaimAddress:
+        item.present = True
         return ClaimAddress(
             group=self._group.id,
             term=self._term,
-            interface=self._group.interface,
+            interface=item.interface,
             address=item.address,
         )
 
@@ -247,7 +317,7 @@ class Ownership:
         return ReleaseAddress(
             group=self._group.id,
             term=self._term,
-            interface=self._group.interface,
+            interface=item.interface,
             address=item.address,
         )
 
@@ -255,7 +325,7 @@ class Ownership:
         return OpenFence(
             group=self._group.id,
             term=self._term,
-            interface=self._group.interface,
+            interface=item.interface,
             address=item.address,
             until=self._lease_end,
             by=by,
@@ -265,7 +335,7 @@ class Ownership:
         return CloseFence(
             group=self._group.id,
             term=self._term,
-            interface=self._group.interface,
+            interface=item.interface,
             address=item.address,
         )
 
@@ -273,7 +343,7 @@ class Ownership:
         return AnnounceAddress(
             group=self._group.id,
             term=self._term,
-            interface=self._group.interface,
+            interface=item.interface,
             address=item.address,
         )
 

@@ -13,6 +13,8 @@ from haagent.core.units import MonoNs
 class AddressStatus:
     """One virtual address of a group on this host."""
 
+    interface: str
+    """Another than the group's only while the address leaves it after a reload."""
     address: IPInterface
     held: bool
     """Confirmed by the kernel."""

@@ -63,6 +63,7 @@ from haagent.core.messages import (
     RoleReason,
     State,
 )
+from haagent.core.ownership import AddressAction
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
@@ -84,6 +85,12 @@ KEYRING = Keyring(bytes(32), "example", ["web", "mail"])
 NAMES = ["lb1", "lb2", "lb3"]
 GROUPS = [group_id("web"), group_id("mail")]
 ADDRESSES = [IPv4Interface("192.0.2.10/24"), IPv4Interface("192.0.2.11/24")]
+OTHERS = [
+    (),
+    (IPv4Interface("192.0.2.20/24"), IPv4Interface("192.0.2.22/24")),
+    (IPv4Interface("192.0.2.20/32"),),
+]
+"""What the second group has beside its address."""
 BOOT = boot_id(1, 1)
 SERVER = ServerSettings(
     name="app1",
@@ -95,7 +102,11 @@ SERVER = ServerSettings(
 )
 
 
-def agent_settings(preempt: Preempt, priority: int) -> AgentSettings:
+def agent_settings(
+    preempt: Preempt, priority: int, names: list[str], interface: str, others: tuple[IPInterface]
+) -> AgentSettings:
+    servers = (SERVER,) if "web" in names else ()
+    beside = {"web": (), "mail": others}
     return AgentSettings(
         node="lb1",
         cluster="example",
@@ -104,16 +115,17 @@ def agent_settings(preempt: Preempt, priority: int) -> AgentSettings:
             GroupSettings(
                 name=name,
                 priority=Priority(priority),
-                interface="eth0",
-                addresses=(address,),
+                interface=interface,
+                addresses=(address, *beside[name]),
                 preempt=preempt,
                 preempt_after=milliseconds(300),
             )
             for name, address in zip(["web", "mail"], ADDRESSES, strict=True)
+            if name in names
         ),
         haproxy=HAProxySettings(
             socket="/run/haproxy.sock",
-            backends=(BackendSettings(name="app", servers=(SERVER,)),),
+            backends=(BackendSettings(name="app", servers=servers),),
         ),
     )
 
@@ -129,7 +141,14 @@ class Instant:
     """Whether the process stood still meanwhile."""
 
 
-configurations = st.builds(agent_settings, st.sampled_from(Preempt), st.sampled_from([50, 200]))
+configurations = st.builds(
+    agent_settings,
+    st.sampled_from(Preempt),
+    st.sampled_from([50, 200]),
+    st.sampled_from([["web", "mail"], ["web", "mail"], ["web"], ["mail"]]),
+    st.sampled_from(["eth0", "eth0", "eth1"]),
+    st.sampled_from(OTHERS),
+)
 nodes = st.sampled_from([node_id(name) for name in [*NAMES, *(NAMES[1:] * 4)]])
 counts = st.integers(0, 20) | st.integers(0, (1 << 63) - 1)
 terms = counts.map(Term)
@@ -189,13 +208,15 @@ headers = st.builds(
     timeout_ms=st.sampled_from([650, 3250, 0]),
     stamp=stamps,
 )
+interfaces = st.sampled_from(["eth0", "eth0", "eth1"])
 addresses: st.SearchStrategy[IPAddress] = st.sampled_from([item.ip for item in ADDRESSES])
 happenings: st.SearchStrategy[Event] = st.one_of(
     st.just(Tick()),
-    st.builds(LinkChanged, st.just("eth0"), st.sampled_from([True, True, True, False])),
-    st.builds(AddressRemoved, st.just("eth0"), addresses),
-    st.builds(ForeignAddressSeen, st.just("eth0"), addresses, st.just("02:00:00:00:00:09")),
+    st.builds(LinkChanged, interfaces, st.sampled_from([True, True, True, False])),
+    st.builds(AddressRemoved, interfaces, addresses),
+    st.builds(ForeignAddressSeen, interfaces, addresses, st.just("02:00:00:00:00:09")),
     st.just(BackendsObserved(reachable=False, backends=(), trouble="is down")),
+    st.builds(SettingsChanged, configurations),
     st.builds(SettingsChanged, configurations),
     st.just(SettingsRejected("line 3: priority: too large")),
 )
@@ -221,8 +242,9 @@ class Life:
         self.agent = Agent(configuration, BOOT, {}, Random(1))
         self.now = MonoNs(0)
         self.timing = configuration.heartbeat
-        self.held: set[IPInterface] = set()
-        self.opened: set[IPInterface] = set()
+        self.held: dict[tuple[str, IPAddress], GroupId] = {}
+        """Which group put an address on an interface."""
+        self.opened: set[tuple[str, IPAddress]] = set()
         """Whose fence was opened, lapsed or not, and not closed since."""
         self.beats: dict[GroupId, MonoNs] = {}
         """When a master of each group last sent a heartbeat; none when it is no master."""
@@ -232,7 +254,8 @@ class Life:
         """Who spoke last, and so is challenged, if anybody."""
         self._events: deque[Event] = deque()
         self.refuses = False
-        self.happens(LinkChanged("eth0", up=True))
+        for interface in ("eth0", "eth1"):
+            self.happens(LinkChanged(interface, up=True))
 
     def passes(self, pause: DurationNs, *, stalled: bool) -> None:
         """Let time pass; the Ticks come when they are due, or the process stands still."""
@@ -247,47 +270,62 @@ class Life:
         self._events.append(event)
         while self._events:
             stalled = self._is_stalled()
-            actions = self.agent.step(Moment(self.now, WallNs(self.now)), self._events.popleft())
+            served = self._served()
+            event = self._events.popleft()
+            if isinstance(event, SettingsChanged):
+                served |= places(event.settings)
+            actions = self.agent.step(Moment(self.now, WallNs(self.now)), event)
             self.done += actions
             due = self.agent.deadline()
             assert due is None or due > self.now, "it would spin"
             assert not stalled or isinstance(actions[0], CloseFence), "did not stop first"
             for action in actions:
-                self._perform(action)
+                self._perform(action, served)
+        assert self.held.keys() <= self._served(), "has forgotten an address"
+
+    def _served(self) -> set[tuple[str, IPAddress]]:
+        """Return the places that the agent knows of; only there it can do anything."""
+        groups = self.agent.status().groups
+        return {(g.interface, each.address.ip) for g in groups for each in g.addresses}
 
     def receives(self, datagram: Datagram) -> None:
         self.speaker = datagram.header
         self.happens(received(datagram, self.now))
 
-    def _perform(self, action: Action) -> None:
+    def _perform(self, action: Action, served: set[tuple[str, IPAddress]]) -> None:
         match action:
+            case ClaimAddress() | ReleaseAddress() | OpenFence() | CloseFence() | AnnounceAddress():
+                place = action.interface, action.address.ip
+                assert place in served, "touches what it does not serve"
+                self._change(action, place)
             case SendDatagram(datagram):
                 self._judge(datagram)
                 self._prove(datagram)
-            case OpenFence(group=group, address=address, until=until):
-                assert address in self.held, "opened what it has not"
-                assert until == later(self.beats[group], self.timing.lease), "opened for too long"
-                self.opened.add(address)
-            case CloseFence(address=address):
-                self.opened.discard(address)
-            case ClaimAddress(address=address) | ReleaseAddress(address=address) if (
-                address in self.opened
-            ):
-                raise AssertionError("an address comes and goes behind a closed fence")
-            case ClaimAddress() if self.refuses:
-                self._events.append(ActionFailed(action, 1, "refused"))
-            case ClaimAddress(address=address):
-                self.held.add(address)
-                self._events.append(ActionDone(action))
-            case ReleaseAddress(address=address):
-                self.held.discard(address)
-                self._events.append(ActionDone(action))
-            case AnnounceAddress(address=address):
-                assert address in self.held, "announced what it has not"
             case Finished():
                 assert not self.held, "has finished and still has addresses"
             case _:
                 pass
+
+    def _change(self, action: AddressAction, place: tuple[str, IPAddress]) -> None:
+        match action:
+            case OpenFence(group=group, until=until):
+                assert place in self.held, "opened what it has not"
+                assert until == later(self.beats[group], self.timing.lease), "opened for too long"
+                self.opened.add(place)
+            case CloseFence():
+                self.opened.discard(place)
+            case ClaimAddress() | ReleaseAddress() if place in self.opened:
+                raise AssertionError("an address comes and goes behind a closed fence")
+            case ClaimAddress() if self.refuses:
+                self._events.append(ActionFailed(action, 1, "refused"))
+            case ClaimAddress(group=group):
+                self.held[place] = group
+                self._events.append(ActionDone(action))
+            case ReleaseAddress():
+                self.held.pop(place, None)
+                self._events.append(ActionDone(action))
+            case AnnounceAddress():
+                assert place in self.held, "announced what it has not"
 
     def _judge(self, datagram: Datagram) -> None:
         encode(datagram, KEYRING, IPv4Address("10.0.0.1"))
@@ -295,8 +333,7 @@ class Life:
         assert header.term >= self.terms.get(header.group, 0), "the term fell"
         self.terms[header.group] = header.term
         if not header.state.owns_addresses:
-            ours = ADDRESSES[GROUPS.index(header.group)]
-            assert ours not in self.held, "said before it had released"
+            assert header.group not in self.held.values(), "said before it had released"
             self.beats.pop(header.group, None)
         elif isinstance(datagram.body, Heartbeat):
             self.beats[header.group] = self.now
@@ -312,6 +349,14 @@ class Life:
             header = replace(self.speaker, sequence=1, state=State.BACKUP)
             ack = ProbeAck(destination=node_id("lb1"), nonce=datagram.body.nonce)
             self._events.append(received(Datagram(header, ack), self.now))
+
+
+def places(configuration: AgentSettings) -> set[tuple[str, IPAddress]]:
+    return {
+        (group.interface, address.ip)
+        for group in configuration.groups
+        for address in group.addresses
+    }
 
 
 def received(datagram: Datagram, now: MonoNs) -> DatagramReceived:

@@ -9,13 +9,15 @@ word ``late`` follows the time: then the agent was stalled.
 
     start [priority=150] [preempt=after:5s] [reserved=7] [servers=NAME:WHEN[:OF],...] [renewals]
           [kept=TERM:UNTIL]
-    link up | down
+    link up | down [INTERFACE]
     wait                        nothing else than Ticks
     tick                        one more Tick
     confirm | refuse            the kernel does, or does not do, what was asked since
     refuse fence                it does not open the fence as it was last asked to
     removed | foreign MAC       somebody takes the address away, or uses it
     stop | restart
+    reload [priority=150] [preempt=after:5s] [interface=eth0] [addresses=ADDRESS,...]
+           [without-group]      a changed configuration; what is not given is as at the start
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
     PEER talks                  heartbeats every 100 ms from the command before until then
     PEER confirms               it proves that it has heard what it was last asked
@@ -62,6 +64,7 @@ from haagent.core.events import (
     ForeignAddressSeen,
     LinkChanged,
     RestartRequested,
+    SettingsChanged,
     StopRequested,
     Tick,
 )
@@ -94,6 +97,7 @@ from haagent.core.messages import (
     RoleReason,
     State,
 )
+from haagent.core.ownership import AddressAction
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
@@ -202,6 +206,8 @@ class Stage:
             case "start":
                 self.renewals = "renewals" in words
                 self._start(options)
+            case "reload":
+                self._step(SettingsChanged(self._settings(options, *words)))
             case "confirm":
                 self._settle(ActionDone)
             case "refuse" if words == ["fence"]:
@@ -219,13 +225,15 @@ class Stage:
         due = None if self.agent is None else self.agent.deadline()
         return [*lines, "no deadline" if due is None else f"deadline {shown(due)}"]
 
-    def _start(self, options: Options) -> None:
+    def _settings(self, options: Options, *words: str) -> AgentSettings:
         preempt, _, after = options.get("preempt", "after:5s").partition(":")
         group = GroupSettings(
             name="web",
             priority=Priority(int(options.get("priority", "150"))),
-            interface="eth0",
-            addresses=(ADDRESS,),
+            interface=options.get("interface", "eth0"),
+            addresses=tuple(
+                IPv4Interface(text) for text in options.get("addresses", str(ADDRESS)).split(",")
+            ),
             preempt=Preempt(preempt),
             preempt_after=milliseconds(duration(after or "0ms") // 1_000_000),
         )
@@ -233,17 +241,20 @@ class Stage:
         haproxy = HAProxySettings(
             socket="-", backends=(BackendSettings(name="app", servers=servers),)
         )
-        settings = AgentSettings(
+        return AgentSettings(
             node="lb1",
             cluster="example",
             heartbeat=HeartbeatSettings(paths=(PathSettings(interface="eth0"),)),
-            groups=(group,),
+            groups=() if "without-group" in words else (group,),
             haproxy=haproxy if servers else None,
         )
+
+    def _start(self, options: Options) -> None:
+        settings, web = self._settings(options), group_id("web")
         reserved = Term(int(options.get("reserved", "0")))
         term, _, until = options.get("kept", "").partition(":")
-        kept = [Tenure(group=group.id, term=Term(int(term)), until=duration(until))] if term else []
-        self.agent = Agent(settings, boot_id(1, 0), {group.id: reserved}, Random(1), kept)
+        kept = [Tenure(group=web, term=Term(int(term)), until=duration(until))] if term else []
+        self.agent = Agent(settings, boot_id(1, 0), {web: reserved}, Random(1), kept)
 
     def _wait(self, until: MonoNs) -> None:
         assert self.agent is not None
@@ -388,16 +399,16 @@ class Stage:
                     return []
                 to = "all" if destination is None else self._at(destination)
                 return [f"send {said(body)} to {to}: {header.state.name}, term {header.term}"]
-            case ClaimAddress(term=term, address=address):
-                return [f"claim {address}, term {term}"]
-            case ReleaseAddress(term=term, address=address):
-                return [f"release {address}, term {term}"]
-            case OpenFence(address=address, until=until):
-                return [f"open-fence {address} until {shown(until)}"]
-            case CloseFence(address=address):
-                return [f"close-fence {address}"]
-            case AnnounceAddress(term=term, address=address):
-                return [f"announce {address}, term {term}"]
+            case ClaimAddress(term=term):
+                return [f"claim {place(action)}, term {term}"]
+            case ReleaseAddress(term=term):
+                return [f"release {place(action)}, term {term}"]
+            case OpenFence(until=until):
+                return [f"open-fence {place(action)} until {shown(until)}"]
+            case CloseFence():
+                return [f"close-fence {place(action)}"]
+            case AnnounceAddress(term=term):
+                return [f"announce {place(action)}, term {term}"]
             case AskAddress(address=address):
                 return [f"ask who has {address}"]
             case ReserveTerm(_, term):
@@ -423,8 +434,8 @@ def happening(verb: str, words: Words) -> Event:
     match verb, words:
         case "tick", []:
             return Tick()
-        case "link", [state]:
-            return LinkChanged("eth0", state == "up")
+        case "link", [state, *interface]:
+            return LinkChanged(interface[0] if interface else "eth0", state == "up")
         case "removed", []:
             return AddressRemoved("eth0", ADDRESS.ip)
         case "foreign", [mac]:
@@ -435,6 +446,11 @@ def happening(verb: str, words: Words) -> Event:
             return RestartRequested()
         case _:
             raise ValueError(verb)
+
+
+def place(action: AddressAction) -> str:
+    """Return the address, and its interface unless that is eth0."""
+    return f"{action.address}" + (f" on {action.interface}" if action.interface != "eth0" else "")
 
 
 def is_heartbeat(action: Action) -> bool:

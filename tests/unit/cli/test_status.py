@@ -19,7 +19,7 @@ from haagent.core.actions import Backend, Record, Server, Severity
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.identity import BootId, Priority, Term, boot_id, node_id
 from haagent.core.messages import DiscardReason, RoleReason, State
-from haagent.core.settings import FenceLevel
+from haagent.core.settings import FenceLevel, IPInterface
 from haagent.core.status import (
     AddressStatus,
     Alarm,
@@ -43,7 +43,7 @@ from haagent.control.server import ControlServer
 
 async def main():
     reply = StatusReply.FromString(sys.stdin.buffer.read())
-    server = ControlServer(Path(sys.argv[1]), lambda: reply)
+    server = ControlServer(Path(sys.argv[1]), lambda: reply, None)
     running = asyncio.create_task(server.run())
     await server.listening.wait()
     print("listening", flush=True)
@@ -57,6 +57,10 @@ NOW = Moment(MonoNs(seconds(100_000)), WallNs(1_767_225_600_123_000_000))
 
 def ago(milliseconds_ago: int) -> MonoNs:
     return MonoNs(NOW.mono - milliseconds(milliseconds_ago))
+
+
+def on_eth0(address: IPInterface, *, held: bool) -> AddressStatus:
+    return AddressStatus(interface="eth0", address=address, held=held)
 
 
 OURS = RoleStatus(
@@ -101,8 +105,10 @@ HEALTHY = Status(
             role=OURS,
             interface="eth0",
             addresses=(
-                AddressStatus(address=IPv4Interface("10.0.0.100/32"), held=True),
-                AddressStatus(address=IPv6Interface("2001:db8::100/128"), held=True),
+                on_eth0(IPv4Interface("10.0.0.100/32"), held=True),
+                AddressStatus(
+                    interface="eth0", address=IPv6Interface("2001:db8::100/128"), held=True
+                ),
             ),
         ),
     ),
@@ -158,7 +164,7 @@ LB1_STALLED = replace(
         GroupStatus(
             role=replace(OURS, state=State.FAULT, reason=RoleReason.STALLED, master=None),
             interface="eth0",
-            addresses=(AddressStatus(address=IPv4Interface("10.0.0.100/32"), held=False),),
+            addresses=(on_eth0(IPv4Interface("10.0.0.100/32"), held=False),),
         ),
     ),
     peers=(

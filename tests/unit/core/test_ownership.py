@@ -95,8 +95,8 @@ def test_what_the_kernel_has_not_confirmed_is_neither_held_nor_heard_nor_announc
     assert tested.vouch(at(800).mono) == [opened(FIRST, 800, by_ms=600)]
     assert tested.tick(at(55)) == [announce(FIRST)]
     assert tested.status() == (
-        AddressStatus(address=FIRST, held=True),
-        AddressStatus(address=SECOND, held=False),
+        AddressStatus(interface="eth0", address=FIRST, held=True),
+        AddressStatus(interface="eth0", address=SECOND, held=False),
     )
 
 
