@@ -61,6 +61,15 @@ class LinkFrames:
         self._silent_until: dict[tuple[str, IPAddress, bytes], float] = {}
         """In the order of time; loop seconds."""
 
+    def watch(self, addresses: Mapping[str, frozenset[IPAddress]]) -> None:
+        """Go by ``addresses`` from now on.  Raises: OSError."""
+        self._addresses = addresses
+        for interface, opened in list(self._sockets.items()):
+            if interface in addresses:
+                _pass_only(opened, addresses[interface])
+            else:
+                self._close(interface)
+
     def announce(self, interface: str, address: IPAddress) -> None:
         """Tell the link of ``interface`` that ``address`` is here; ask who else has it.
 
@@ -206,15 +215,19 @@ def _open(interface: str, addresses: frozenset[IPAddress]) -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
         opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        code = _filter(addresses)
-        program = ctypes.create_string_buffer(code, len(code))
-        described = struct.pack("HP", len(code) // _INSTRUCTION.size, ctypes.addressof(program))
-        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+        _pass_only(opened, addresses)
         opened.bind((interface, _ETH_P_ALL))
     except OSError:
         opened.close()
         raise
     return opened
+
+
+def _pass_only(opened: socket.socket, addresses: frozenset[IPAddress]) -> None:
+    code = _filter(addresses)
+    program = ctypes.create_string_buffer(code, len(code))
+    described = struct.pack("HP", len(code) // _INSTRUCTION.size, ctypes.addressof(program))
+    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
 _INSTRUCTION = struct.Struct("=HBBI")

@@ -346,3 +346,17 @@ def test_without_the_capability_the_error_says_which_one(pair: Pair) -> None:
     assert said == (
         "[Errno 1] cannot listen on eth0: Operation not permitted (needs CAP_NET_RAW)\n"
     )
+
+
+@in_loop
+async def test_other_addresses_are_looked_for_as_soon_as_that_is_said(pair: Pair) -> None:
+    async with listening(VIP4) as listener:
+        listener.frames.watch({"eth0": frozenset({VIP6})})
+        send_from_far(pair, claim_by(STRANGER, VIP4), claim_by(STRANGER, VIP6))
+
+        assert await listener.next() == ForeignAddressSeen("eth0", VIP6, STRANGER.hex(":"))
+        assert listener.nothing_more()
+        assert listener.passed_the_filter() == 1
+
+        listener.frames.watch({})
+        assert listener.frames._sockets == {}

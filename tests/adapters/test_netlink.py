@@ -469,3 +469,23 @@ def test_without_the_capability_the_error_says_which_one(pair: Pair) -> None:
         f"[Errno 1] cannot add {reason.format('to')}",
         f"[Errno 1] cannot remove {reason.format('from')}",
     ]
+
+
+@in_loop
+async def test_another_interface_to_watch_is_told_of_at_once_and_one_given_up_no_more(
+    pair: Pair,
+) -> None:
+    pair.run_near("ip", "link", "add", "eth1", "type", "veth", "peer", "eth2")
+    async with watching() as watch:
+        assert await watch.next() == LinkChanged("eth0", up=True)
+
+        watch.netlink.watch({"eth0": frozenset({VIP4.ip}), "eth1": frozenset({VIP6.ip})})
+        assert not watch.nothing_more()
+        assert await watch.next() == LinkChanged("eth1", up=False)
+
+        watch.netlink.watch({"eth1": frozenset({VIP6.ip})})
+        pair.run_near("ip", "link", "set", "eth0", "down")
+        pair.run_near("ip", "link", "set", "eth1", "up")
+        pair.run_near("ip", "link", "set", "eth2", "up")
+        assert await watch.next() == LinkChanged("eth1", up=True)
+        assert watch.nothing_more()

@@ -86,7 +86,8 @@ class Datagrams:
     ) -> None:
         self._paths = settings.paths
         self._port = settings.port
-        self._virtual = virtual
+        self.virtual = virtual
+        """What is never a source; a change counts from the next look at the interfaces on."""
         self._receive = receive
         self._now = now
         self._trouble = trouble
@@ -156,7 +157,7 @@ class Datagrams:
         except (OSError, KeyError):
             return f"{name}: no such interface, waiting for it"
         addresses = [_interface(a.address, a.netmask) for a in found if a.family in _INET]
-        usable = source_addresses(settings, addresses, self._virtual)
+        usable = source_addresses(settings, addresses, self.virtual)
         if not usable:
             return f"{name}: no {_kind_of_source(settings)} of its own, waiting for one"
         # A newer IPv6 address stands before an older one: peers should not see us change.

@@ -126,6 +126,12 @@ class Netlink:
             finally:
                 loop.remove_reader(events)
 
+    def watch(self, addresses: Mapping[str, frozenset[IPAddress]]) -> None:
+        """Go by ``addresses`` from now on; posts the state of each link that is new."""
+        self._addresses = addresses
+        self._up = {name: index for name, index in self._up.items() if name in addresses}
+        self._look_at_links()
+
     async def claim(
         self, interface: str, address: IPInterface, lifetime: DurationNs | None = None
     ) -> None:
