@@ -40,6 +40,7 @@ from haagent.core.events import (
     ForeignAddressSeen,
     LinkChanged,
     RestartRequested,
+    SettingsChanged,
     StopRequested,
     Tick,
 )
@@ -177,6 +178,15 @@ class Host:
         self._note("is told to restart")
         self.stopping = self.agent is not None
         self._post(RestartRequested())
+
+    def reload(self, settings: AgentSettings) -> None:
+        """The agent takes in another configuration, on the interfaces that are there."""
+        self._note("takes in another configuration")
+        self.settings = settings
+        if self._keyring is not None:
+            names = [group.name for group in settings.groups]
+            self._keyring = Keyring(bytes(32), settings.cluster, names)
+        self._post(SettingsChanged(settings))
 
     def set_link(self, interface: str, *, up: bool) -> None:
         """Lose or regain the carrier of ``interface``."""

@@ -463,3 +463,40 @@ def test_a_restart_that_a_peer_cannot_confirm_hands_over() -> None:
     assert cluster.answering() == ["h2"], trace(cluster)
     assert cluster.hosts[0].agent is None
     assert cluster.safety.shared == [], trace(cluster)
+
+
+def test_a_group_that_all_take_out_and_in_again_is_left_and_entered_by_listening() -> None:
+    cluster = settled(groups=2)
+    whole = [host.settings for host in cluster.hosts]
+    kept, gone = whole[0].groups
+
+    for host in cluster.hosts:
+        host.reload(replace(host.settings, groups=(host.settings.groups[0],)))
+        cluster.run(milliseconds(300))
+
+    assert all(host.addresses.keys() <= {a.ip for a in kept.addresses} for host in cluster.hosts)
+    assert cluster.watch(seconds(3)) == []
+    assert cluster.disagreements() == []
+
+    for host, settings in zip(cluster.hosts, whole, strict=True):
+        host.reload(settings)
+    cluster.run(seconds(4))
+
+    assert [len(cluster.answering(group)) for group in (0, 1)] == [1, 1], trace(cluster)
+    assert cluster.disagreements() == []
+    assert {a.ip for a in gone.addresses} <= {ip for host in cluster.hosts for ip in host.addresses}
+    safe(cluster)
+
+
+def test_a_group_that_only_its_master_takes_out_is_handed_over_as_at_a_stop() -> None:
+    cluster = settled()
+    master, *others = cluster.hosts
+    address = master.settings.groups[0].addresses[0].ip
+    assert master.answers(address)
+
+    master.reload(replace(master.settings, groups=()))
+    cluster.run(milliseconds(100))
+
+    assert [host.answers(address) for host in others].count(True) == 1, trace(cluster)
+    assert master.addresses == {}
+    safe(cluster)

@@ -6,7 +6,7 @@ from random import Random
 
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import DatagramReceived
-from haagent.core.identity import BootId, Priority, Term, group_id, node_id
+from haagent.core.identity import BootId, GroupId, Priority, Term, group_id, node_id
 from haagent.core.membership import MAX_PENDING, Membership, Peer, Refused
 from haagent.core.messages import (
     Body,
@@ -259,3 +259,25 @@ def test_a_peer_is_found_dead_once() -> None:
     assert len(membership.expire(at(600))) == 1
     assert membership.expire(at(601)) == []
     assert membership.deadline() is None
+
+
+def test_a_peer_that_speaks_in_another_group_lives_by_what_it_promised_there() -> None:
+    membership = acquainted()
+    quiet = datagram(100, boot=1, sequence=3)
+    header = replace(quiet.datagram.header, group=GroupId(7), interval_ms=1000, timeout_ms=3250)
+    membership.admit(at(100), replace(quiet, datagram=Datagram(header, BEAT)))
+    assert membership.deadline() == at(700)
+
+    assert membership.forget(WEB) == []
+
+    assert membership.deadline() == at(3350)
+    assert membership.voters(WEB) == {}
+
+
+def test_a_peer_without_a_group_in_common_is_gone_and_not_dead() -> None:
+    membership = acquainted()
+
+    (gone,) = membership.forget(WEB)
+
+    assert (gone.node, gone.alive) == (PEER, False)
+    assert membership.expire(at(10_000)) == []
