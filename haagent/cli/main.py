@@ -70,6 +70,21 @@ def status(
 
 
 @app.command()
+def reload(
+    socket: Annotated[
+        Path | None, typer.Option(help="Control socket.  Default: /run/haagent/control.sock")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")
+    ] = None,
+) -> None:
+    """Have the running agent take in its file; what is wrong with it changes nothing."""
+    from haagent.cli.reload import reload as command  # noqa: PLC0415
+
+    command(socket, config)
+
+
+@app.command()
 def run(config: Config = DEFAULT_CONFIG) -> None:
     """Run the agent in the foreground, as systemd does."""
     from haagent.cli.run import run as command  # noqa: PLC0415

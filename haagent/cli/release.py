@@ -12,7 +12,7 @@ from haagent.adapters.state_file import AlreadyRunning, require_unused
 from haagent.config import ConfigurationError, load
 from haagent.core.settings import IPAddress, IPInterface
 from haagent.core.units import seconds
-from haagent.runtime.release import kept_addresses, release_leftovers, virtual_addresses
+from haagent.runtime.release import by_interface, kept_addresses, places, release_leftovers
 
 
 def release(config: Path) -> None:
@@ -31,7 +31,7 @@ def release(config: Path) -> None:
         try:
             loaded = load(config)
             require_unused(loaded.state_dir)
-            addresses = virtual_addresses(loaded.settings)
+            addresses = by_interface(places(loaded.settings))
             tenures = tenure_file.read(loaded.state_dir, loaded.digest, clock.now().mono)
             kept = kept_addresses(loaded.settings, tenures)
         except ConfigurationError as error:

@@ -13,17 +13,16 @@ from pathlib import Path
 
 from google.protobuf.message import Message
 
+from haagent.cli.control_socket import control_socket
 from haagent.control import haagent_pb2 as pb
 from haagent.control.client import AgentUnreachable, fetch_status, watch
-
-DEFAULT_SOCKET = Path("/run/haagent/control.sock")
 
 _TIMEOUT_S = 3.0
 
 
 def status(socket: Path | None, config: Path | None, as_json: bool, keep_watching: bool) -> None:
     """Show what the agent behind ``socket``, or behind the one that ``config`` names, knows."""
-    path = _socket(socket, config)
+    path = control_socket(socket, config)
     try:
         if keep_watching:
             _show_all(watch(path, _TIMEOUT_S), as_json)
@@ -56,14 +55,6 @@ def masters(group: str, reply: pb.StatusReply) -> list[str]:
         for name, role, silence_ms in agents_in(group, reply)
         if silence_ms is None and role.state in {"master", "resigning"}
     ]
-
-
-def _socket(socket: Path | None, config: Path | None) -> Path:
-    if socket is not None or config is None:
-        return socket or DEFAULT_SOCKET
-    from haagent.cli.configuration import read  # noqa: PLC0415
-
-    return read(config).control_socket
 
 
 def _show(reply: pb.StatusReply, as_json: bool) -> None:

@@ -46,8 +46,14 @@ class Loaded:
     key_file: Path
     state_dir: Path
     control_socket: Path
-    warnings: tuple[Problem, ...]
-    """What works but seldom as meant, and what this machine lacks to run it."""
+    doubts: tuple[Problem, ...]
+    """What works but seldom as meant."""
+    lacking: tuple[Problem, ...]
+    """What this machine lacks to run it now: the key, an interface."""
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return in_file_order((*self.doubts, *self.lacking))
 
 
 def load(path: Path) -> Loaded:
@@ -62,14 +68,14 @@ def load(path: Path) -> Loaded:
     file = _validate(document)
     home = path.absolute().parent
     key_file = home / file.key_file
-    warnings = (*doubts(document), *_lacking(document, key_file))
     return Loaded(
         settings=_settings(file, home),
         digest=document.digest,
         key_file=key_file,
         state_dir=home / file.state_dir,
         control_socket=home / file.control_socket,
-        warnings=in_file_order(warnings),
+        doubts=tuple(doubts(document)),
+        lacking=tuple(_lacking(document, key_file)),
     )
 
 

@@ -29,6 +29,16 @@ def fetch_status(socket_path: Path, timeout_s: float) -> pb.StatusReply:
         return reply
 
 
+def reload(socket_path: Path, timeout_s: float) -> pb.ReloadReply:
+    """Have the agent take in its configuration file; return how that went.
+
+    Raises: AgentUnreachable, at the latest after ``timeout_s``; the reload may go on.
+    """
+    with _stub(socket_path, timeout_s) as stub:
+        reply: pb.ReloadReply = stub.Reload(pb.ReloadRequest(), timeout=timeout_s)
+        return reply
+
+
 def watch(socket_path: Path, timeout_s: float) -> Generator[pb.StatusReply]:
     """Yield the status now and after every change, and at least once a second.
 

@@ -44,6 +44,11 @@ class AgentStub:
                 request_serializer=haagent_dot_control_dot_haagent__pb2.WatchRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.StatusReply.FromString,
                 _registered_method=True)
+        self.Reload = channel.unary_unary(
+                '/haagent.v1.Agent/Reload',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.ReloadRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.ReloadReply.FromString,
+                _registered_method=True)
 
 
 class AgentServicer:
@@ -62,6 +67,13 @@ class AgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reload(self, request, context):
+        """Take in the configuration file as it is now, as a whole or not at all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +86,11 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=haagent_dot_control_dot_haagent__pb2.WatchRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.StatusReply.SerializeToString,
+            ),
+            'Reload': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reload,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.ReloadRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.ReloadReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +147,33 @@ class Agent:
             '/haagent.v1.Agent/Watch',
             haagent_dot_control_dot_haagent__pb2.WatchRequest.SerializeToString,
             haagent_dot_control_dot_haagent__pb2.StatusReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/haagent.v1.Agent/Reload',
+            haagent_dot_control_dot_haagent__pb2.ReloadRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.ReloadReply.FromString,
             options,
             channel_credentials,
             insecure,

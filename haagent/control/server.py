@@ -2,7 +2,7 @@
 
 :meth:`ControlServer.run` serves until it is cancelled; the driver calls
 :meth:`ControlServer.changed` after each step.  Whoever may open the socket (root, and the
-group of the daemon) may ask; every limit below is there so that asking is all they can do.
+group of the daemon) may ask, for a reload too; the limits below keep it at that.
 
 What this module does not do: know what a status contains (``reply``), or open the socket
 for a client (``client``).
@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -47,9 +47,14 @@ _Context: TypeAlias = aio.ServicerContext[object, object]
 class ControlServer:
     """See the module docstring."""
 
-    def __init__(self, socket_path: Path, view: Callable[[], pb.StatusReply]) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        view: Callable[[], pb.StatusReply],
+        reload: Callable[[], Awaitable[pb.ReloadReply]],
+    ) -> None:
         self._socket_path = socket_path
-        self._agent = _Agent(view)
+        self._agent = _Agent(view, reload)
         self.listening = asyncio.Event()
         """Set once a client can connect."""
 
@@ -105,8 +110,13 @@ def require_unused(socket_path: Path) -> None:
 class _Agent(pb_grpc.AgentServicer):
     """The service of ``haagent.proto``."""
 
-    def __init__(self, view: Callable[[], pb.StatusReply]) -> None:
+    def __init__(
+        self,
+        view: Callable[[], pb.StatusReply],
+        reload: Callable[[], Awaitable[pb.ReloadReply]],
+    ) -> None:
         self._view = view
+        self._reload = reload
         self._change = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -135,6 +145,11 @@ class _Agent(pb_grpc.AgentServicer):
             yield self._view()
             await _wait(self._closing, SHORTEST_PAUSE_S)
             await _wait(change, LONGEST_PAUSE_S - SHORTEST_PAUSE_S)
+
+    async def Reload(  # noqa: N802 - the name in haagent.proto
+        self, _request: pb.ReloadRequest, _context: _Context
+    ) -> pb.ReloadReply:
+        return await self._reload()
 
 
 async def _wait(event: asyncio.Event, at_most_s: float) -> None:

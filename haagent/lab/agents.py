@@ -94,6 +94,12 @@ class Agent:
         )
         return self._process
 
+    def reload(self) -> "subprocess.CompletedProcess[str]":
+        """Run ``haagent reload``, as systemd does; return how it ended."""
+        arguments = ("reload", "--socket", str(self.control_socket))
+        command = (sys.executable, "-m", "haagent", *arguments)
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
     def release(self) -> str:
         """Run ``haagent release``, as systemd does after a stop; return what it says."""
         arguments = ("release", "-c", str(self.configuration_file))

@@ -40,15 +40,20 @@ class Driver:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._events: deque[Event] = deque()
+        self._events: deque[tuple[Event, asyncio.Event | None]] = deque()
         self._wake = asyncio.Event()
         self._alarm = clock.Alarm(self._wake.set)
         self.lateness = Lateness()
 
     def post(self, event: Event) -> None:
         """Queue an event; returns at once."""
-        self._events.append(event)
-        self._wake.set()
+        self._put(event, None)
+
+    async def settle(self, event: Event) -> None:
+        """Queue an event; return once its step is done, and seen."""
+        done = asyncio.Event()
+        self._put(event, done)
+        await done.wait()
 
     async def run(
         self,
@@ -58,23 +63,29 @@ class Driver:
         """Drive the agent until it has finished; ``observe`` sees each step when it is done."""
         try:
             while True:
-                event = await self._next()
+                event, done = await self._next()
                 moment = clock.now()
                 self._measure(moment)
                 actions = self._agent.step(moment, event)
                 await perform(actions)
                 observe(actions)
+                if done is not None:
+                    done.set()
                 if actions and isinstance(actions[-1], Finished):
                     return actions[-1]
         finally:
             self._alarm.close()
 
-    async def _next(self) -> Event:
+    def _put(self, event: Event, done: asyncio.Event | None) -> None:
+        self._events.append((event, done))
+        self._wake.set()
+
+    async def _next(self) -> tuple[Event, asyncio.Event | None]:
         if not self._events:
             self._wake.clear()
             self._alarm.set(self._agent.deadline())
             await self._wake.wait()
-        return self._events.popleft() if self._events else Tick()
+        return self._events.popleft() if self._events else (Tick(), None)
 
     def _measure(self, moment: Moment) -> None:
         due = self._agent.deadline()

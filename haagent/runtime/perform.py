@@ -6,7 +6,7 @@ are waited for; HAProxy, the disk and the log have tasks or threads of their own
 
 import asyncio
 import errno
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import assert_never
 
@@ -33,7 +33,7 @@ from haagent.core.actions import (
     SetBackends,
 )
 from haagent.core.events import ActionDone, ActionFailed, Event
-from haagent.core.identity import NO_TERM, GroupId, Term
+from haagent.core.identity import NO_TERM, GroupId, Term, group_id
 from haagent.core.settings import AgentSettings, FenceLevel, IPInterface
 from haagent.core.units import DurationNs, MonoNs, between, seconds
 from haagent.runtime import log
@@ -62,8 +62,7 @@ class Performer:
         discards: Discards,
         post: Callable[[Event], None],
     ) -> None:
-        self._group_names = {group.id: group.name for group in settings.groups}
-        self._keyring = keyring
+        self.serve([group.name for group in settings.groups], keyring)
         self._datagrams = datagrams
         self._netlink = netlink
         self._fence = fence
@@ -79,6 +78,11 @@ class Performer:
         self._applied: dict[GroupId, Term] = {}
         """The fencing token: the highest term that any side effect carried."""
         self._working: set[asyncio.Task[None]] = set()
+
+    def serve(self, groups: Iterable[str], keyring: Keyring) -> None:
+        """Speak for these groups from now on."""
+        self._group_names = {group_id(name): name for name in groups}
+        self._keyring = keyring
 
     async def perform(self, actions: Sequence[Action]) -> None:
         """Perform ``actions`` one after the other."""

@@ -2,17 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from typing import TypeAlias
 
 from haagent.adapters.netlink import Netlink
 from haagent.core.actions import Tenure
 from haagent.core.settings import AgentSettings, IPAddress, IPInterface
 
+Place: TypeAlias = tuple[str, IPAddress]
+"""An interface, and a virtual address on it."""
 
-def virtual_addresses(settings: AgentSettings) -> dict[str, frozenset[IPAddress]]:
-    """Return the virtual addresses of each interface that a group names."""
+
+def places(settings: AgentSettings) -> frozenset[Place]:
+    """Return where virtual addresses are or may be."""
+    return frozenset(
+        (group.interface, address.ip) for group in settings.groups for address in group.addresses
+    )
+
+
+def by_interface(places: Iterable[Place]) -> dict[str, frozenset[IPAddress]]:
+    """Return the virtual addresses of each interface that has any."""
     found: dict[str, set[IPAddress]] = defaultdict(set)
-    for group in settings.groups:
-        found[group.interface] |= {address.ip for address in group.addresses}
+    for interface, address in places:
+        found[interface].add(address)
     return {interface: frozenset(addresses) for interface, addresses in found.items()}
 
 

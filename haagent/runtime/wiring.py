@@ -18,8 +18,8 @@ from haagent.adapters.link_frames import LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.state_file import StateFile
 from haagent.adapters.systemd import Systemd, inherited
-from haagent.config import ConfigurationError, Loaded, load, read_key
-from haagent.control.haagent_pb2 import StatusReply
+from haagent.config import ConfigurationError, KeyFileError, Loaded, read_key
+from haagent.control.haagent_pb2 import ReloadReply, StatusReply
 from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.control.server import ControlServer, require_unused
 from haagent.core.actions import Action, Record, Tenure
@@ -32,15 +32,22 @@ from haagent.core.events import (
     SettingsRejected,
     StopRequested,
 )
-from haagent.core.identity import boot_id
+from haagent.core.identity import boot_id, group_id
 from haagent.core.messages import Discard
+from haagent.core.settings import AgentSettings
 from haagent.core.units import DurationNs, between
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
 from haagent.runtime.log import logger
 from haagent.runtime.perform import Performer
-from haagent.runtime.release import kept_addresses, release_leftovers, virtual_addresses
-from haagent.runtime.reload import takes_restart
+from haagent.runtime.release import (
+    Place,
+    by_interface,
+    kept_addresses,
+    places,
+    release_leftovers,
+)
+from haagent.runtime.reload import Outcome, RefusedError, changes, examine, names_of
 from haagent.runtime.restart import FENCE_NAME, prepare
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import decode
@@ -57,10 +64,14 @@ class Daemon:
         Raises: KeyFileError, AlreadyRunning, OSError; the text says what to do.
         """
         settings = loaded.settings
-        addresses = virtual_addresses(settings)
+        names, guarded = names_of(settings), places(settings)
+        addresses = by_interface(guarded)
         self._cluster_key = read_key(loaded.key_file)
-        names = [group.name for group in settings.groups]
         self._keyring = Keyring(self._cluster_key, settings.cluster, names)
+        self._served = names, guarded
+        """The groups and the places that the adapters know."""
+        self._leaving = False
+        """Whether the agent may have groups or addresses that the configuration has not."""
         self._config = config
         self._loaded = loaded
         self._started = clock.now()
@@ -79,7 +90,7 @@ class Daemon:
         self._frames = LinkFrames(addresses, post)
         self._datagrams = Datagrams(
             settings.heartbeat,
-            frozenset().union(*addresses.values()),
+            frozenset(address for _, address in guarded),
             self._receive,
             lambda: clock.now().mono,
             self._path_trouble,
@@ -88,7 +99,11 @@ class Daemon:
         if settings.haproxy is not None:
             self._haproxy = HAProxyRuntime(settings.haproxy.socket, post)
         require_unused(loaded.control_socket)
-        self._control = ControlServer(loaded.control_socket, self._view)
+        self._control = ControlServer(
+            loaded.control_socket, self._view, lambda: asyncio.shield(self._begin_reload())
+        )
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[ReloadReply]] = set()
         self._performer = Performer(
             settings=settings,
             keyring=self._keyring,
@@ -159,12 +174,8 @@ class Daemon:
     def _make_agent(self, loaded: Loaded) -> Agent:
         random = SystemRandom()
         boot = boot_id(self._state.boot_counter, random.getrandbits(32))
-        reserved = self._state.terms
-        terms = {
-            group.id: reserved[group.name]
-            for group in loaded.settings.groups
-            if group.name in reserved
-        }
+        # Also those of groups that a reload may bring.
+        terms = {group_id(name): term for name, term in self._state.terms.items()}
         return Agent(loaded.settings, boot, terms, random, self._kept)
 
     def _handle_signals(self, group: asyncio.TaskGroup) -> None:
@@ -172,7 +183,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGUSR1, self._restart, group)
-        loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
 
     def _stop(self) -> None:
         self._systemd.stopping()
@@ -186,15 +197,16 @@ class Daemon:
 
     async def _leave_to_next(self) -> None:
         """End, and leave the addresses to the next process; hand over first where that fails."""
-        obstacle = await asyncio.to_thread(
-            prepare,
-            config=self._config,
-            loaded=self._loaded,
-            cluster_key=self._cluster_key,
-            start_time=self._start_time,
-            fence=self._fence,
-            systemd=self._systemd,
-        )
+        async with self._reloading:  # which may put another guard in the place of this one
+            obstacle = await asyncio.to_thread(
+                prepare,
+                config=self._config,
+                loaded=self._loaded,
+                cluster_key=self._cluster_key,
+                start_time=self._start_time,
+                fence=self._fence,
+                systemd=self._systemd,
+            )
         if obstacle:
             logger.warning("restart: the addresses are handed over first: %s", obstacle)
             self._driver.post(StopRequested())
@@ -213,22 +225,79 @@ class Daemon:
             return False
         return True
 
-    async def _reload(self) -> None:
+    def _begin_reload(self) -> "asyncio.Task[ReloadReply]":
+        """Reload in a task that nobody's going away can stop half-way, nor end the agent."""
+        task = asyncio.create_task(self._reload())
+        # The loop keeps only a weak reference to a task.
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return task
+
+    async def _reload(self) -> ReloadReply:
+        async with self._reloading:
+            self._systemd.reloading()
+            try:
+                outcome, lines = await self._take_in()
+            finally:
+                self._systemd.ready(self._roles())
+        return ReloadReply(outcome=outcome.value, lines=lines)
+
+    async def _take_in(self) -> tuple[Outcome, list[str]]:
         """Take in the file as it is now, or keep everything as it was and say why."""
-        self._systemd.reloading()
+        if self._restarting:
+            return Outcome.REFUSED, ["the agent is restarting"]
+        old, groups = self._loaded.settings, self._agent.status().groups
+        held = {each.address.ip: g.role.group for g in groups for each in g.addresses}
         try:
-            loaded = await asyncio.to_thread(load, self._config)
-            fixed = takes_restart(self._loaded, loaded)
-        except ConfigurationError as error:
-            self._driver.post(SettingsRejected(str(error)))
-        else:
-            if fixed:
-                text = f"{self._config}: takes a restart: {', '.join(fixed)}"
-                self._driver.post(SettingsRejected(text))
-            else:
-                self._loaded = loaded
-                self._driver.post(SettingsChanged(loaded.settings))
-        self._systemd.ready(self._roles())
+            loaded = await asyncio.to_thread(
+                examine, self._config, self._loaded, self._cluster_key, held
+            )
+            self._serve_also(loaded.settings)
+        except (ConfigurationError, KeyFileError, RefusedError, OSError) as error:
+            await self._driver.settle(SettingsRejected(str(error)))
+            unusable = isinstance(error, ConfigurationError | KeyFileError)
+            return Outcome.INVALID if unusable else Outcome.REFUSED, str(error).splitlines()
+        self._loaded = loaded
+        await self._driver.settle(SettingsChanged(loaded.settings))
+        self._leaving = True
+        changed = changes(old, loaded.settings)
+        return Outcome.APPLIED if changed else Outcome.UNCHANGED, changed
+
+    def _serve_also(self, settings: AgentSettings) -> None:
+        """Have the adapters ready for what is new, before the agent knows of it."""
+        names, guarded = self._served
+        # What is given up is served until it is left, and not looked for before.
+        self._serve(names | names_of(settings), guarded | places(settings))
+        self._leaving = False
+
+    def _serve(self, names: frozenset[str], guarded: frozenset[Place]) -> None:
+        """Have every adapter go by these groups and addresses.
+
+        Raises: OSError when these cannot be guarded; then everything is as before.
+        """
+        if (names, guarded) == self._served:
+            return
+        if guarded != self._served[1]:
+            addresses = by_interface(guarded)
+            self._fence.change(addresses)
+            self._netlink.watch(addresses)
+            self._frames.watch(addresses)
+            self._datagrams.virtual = frozenset(address for _, address in guarded)
+        self._keyring = Keyring(self._cluster_key, self._loaded.settings.cluster, names)
+        self._performer.serve(names, self._keyring)
+        self._served = names, guarded
+
+    def _let_go(self) -> None:
+        """Serve no more what the agent has left."""
+        groups = self._agent.status().groups
+        names = frozenset(group.role.group for group in groups)
+        guarded = frozenset((a.interface, a.address.ip) for g in groups for a in g.addresses)
+        settings = self._loaded.settings
+        self._leaving = (names, guarded) != (names_of(settings), places(settings))
+        try:
+            self._serve(names, guarded)
+        except OSError as error:
+            logger.warning("addresses that were given up stay guarded: %s", error)
 
     def _receive(self, received: Received) -> bool:
         """Return whether it is genuine: somebody with the key said it, if not just now."""
@@ -256,6 +325,8 @@ class Daemon:
 
     def _observe(self, actions: Sequence[Action]) -> None:
         self._systemd.alive()
+        if self._leaving:
+            self._let_go()
         if actions:
             self._control.changed()
         if any(isinstance(action, Record) for action in actions):

@@ -260,3 +260,10 @@ def test_a_command_imports_nothing_that_it_does_not_use(command: str, unwanted: 
     modules = set(done.stderr.splitlines()[-1].split())
     assert f"haagent.cli.{command}" in modules
     assert unwanted.isdisjoint(modules)
+
+
+def test_a_reload_without_an_agent_ends_with_3(tmp_path: Path) -> None:
+    done = haagent("reload", "--socket", tmp_path / "control.sock")
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "no agent answers" in done.stderr

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,7 @@ import grpc
 import pytest
 
 from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
-from haagent.control.client import AgentUnreachable, fetch_status, watch
+from haagent.control.client import AgentUnreachable, fetch_status, reload as ask, watch
 from haagent.control.server import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, ControlServer, require_unused
 
 STATUS = "/haagent.v1.Agent/Status"
@@ -33,10 +33,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / "control.sock"
 
 
+async def nothing() -> pb.ReloadReply:
+    return pb.ReloadReply(outcome="unchanged")
+
+
 @asynccontextmanager
-async def serving(path: Path, view: Callable[[], pb.StatusReply]) -> AsyncIterator[ControlServer]:
+async def serving(
+    path: Path,
+    view: Callable[[], pb.StatusReply],
+    reload: Callable[[], Awaitable[pb.ReloadReply]] = nothing,
+) -> AsyncIterator[ControlServer]:
     """Run a server in this loop while the context is open; clients go into threads."""
-    server = ControlServer(path, view)
+    server = ControlServer(path, view, reload)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())
         await server.listening.wait()
@@ -100,7 +108,7 @@ def test_the_socket_is_gone_when_the_agent_ends(path: Path) -> None:
 
 def test_an_agent_that_is_stopped_while_it_starts_leaves_nothing_behind(path: Path) -> None:
     async def story() -> None:
-        running = asyncio.create_task(ControlServer(path, lb1).run())
+        running = asyncio.create_task(ControlServer(path, lb1, nothing).run())
         await asyncio.sleep(0)
         assert mode_of(path) == 0o660
         running.cancel()
@@ -128,7 +136,7 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(path: Path) -> None:
     async def story() -> None:
         async with serving(path, lb1):
             with pytest.raises(OSError, match="another agent answers") as refusal:
-                await asyncio.wait_for(ControlServer(path, pb.StatusReply).run(), 5)
+                await asyncio.wait_for(ControlServer(path, pb.StatusReply, nothing).run(), 5)
 
             assert refusal.value.errno == errno.EADDRINUSE
             assert await node_at(path) == "lb1"
@@ -155,7 +163,7 @@ def test_a_file_that_is_no_socket_is_not_replaced(path: Path) -> None:
     path.write_text("precious")
 
     with pytest.raises(FileExistsError, match="not a socket"):
-        asyncio.run(asyncio.wait_for(ControlServer(path, lb1).run(), 5))
+        asyncio.run(asyncio.wait_for(ControlServer(path, lb1, nothing).run(), 5))
 
     assert path.read_text() == "precious"
 
@@ -333,7 +341,7 @@ def view():
     return reply
 
 async def main():
-    server = ControlServer(Path(sys.argv[1]), view)
+    server = ControlServer(Path(sys.argv[1]), view, None)
     running = asyncio.create_task(server.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     await server.listening.wait()
@@ -459,5 +467,27 @@ def test_a_watch_of_a_stalled_agent_does_not_wait_for_ever(tmp_path: Path) -> No
     async def story() -> None:
         async with serving(path, view):
             await asyncio.to_thread(watch_to_the_end)
+
+    asyncio.run(story())
+
+
+def test_a_reload_is_answered_when_it_is_over(path: Path) -> None:
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def reload() -> pb.ReloadReply:
+        began.set()
+        await may_end.wait()
+        return pb.ReloadReply(outcome="refused", lines=["takes a restart: node"])
+
+    async def story() -> None:
+        async with serving(path, lb1, reload):
+            asked = asyncio.create_task(asyncio.to_thread(ask, path, 5.0))
+            await began.wait()
+            assert await node_at(path) == "lb1"
+            assert not asked.done()
+
+            may_end.set()
+            reply = await asked
+            assert (reply.outcome, list(reply.lines)) == ("refused", ["takes a restart: node"])
 
     asyncio.run(story())
