@@ -29,10 +29,10 @@ class Service:
     manager: socket.socket
 
     def next(self) -> list[str]:
-        """The next message that is not about the watchdog or the status alone, by lines."""
+        """The next message about more than the watchdog, the status or descriptors, by lines."""
         while True:
             lines = self.manager.recv(4096).decode().splitlines()
-            if lines != ["WATCHDOG=1"] and not lines[0].startswith("STATUS="):
+            if lines != ["WATCHDOG=1"] and not lines[0].startswith(("STATUS=", "FDSTORE")):
                 return lines
 
     def until_silent(self) -> list[bytes]:
@@ -68,6 +68,11 @@ def test_systemd_hears_of_the_start_a_reload_and_the_end(lab: Lab, service: Serv
     reloading, since = service.next()
     assert reloading == "RELOADING=1"
     assert since.startswith("MONOTONIC_USEC=")
+    assert service.next() == ["READY=1", "STATUS=web: master"]
+
+    service.agent.configuration_file.write_text("")
+    assert service.agent.reload().returncode == 2
+    assert service.next()[0] == "RELOADING=1"
     assert service.next() == ["READY=1", "STATUS=web: master"]
 
     os.kill(service.process.pid, signal.SIGTERM)
