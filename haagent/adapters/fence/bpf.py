@@ -102,13 +102,17 @@ class BpfGuard:
             raise
         for interface in self._indexes.keys() - addresses.keys():
             _take_off(self._indexes[interface])
-        self.let_go()
+        # Without closing: a packet may still be on its way through the old programs.
+        self._give_up()
         return new
 
     def let_go(self) -> None:
         """Close every address and all descriptors."""
         for interface, address in self._slots:
             self.close(interface, address)
+        self._give_up()
+
+    def _give_up(self) -> None:
         self._own.run(self._object.close)
         self._own.close()
 

@@ -130,7 +130,7 @@ class Netlink:
         """Go by ``addresses`` from now on; posts the state of each link that is new."""
         self._addresses = addresses
         self._up = {name: index for name, index in self._up.items() if name in addresses}
-        self._look_at_links()
+        self._compare(self._aside.submit(self._links, slaves_too=True).result())
 
     async def claim(
         self, interface: str, address: IPInterface, lifetime: DurationNs | None = None
@@ -226,7 +226,7 @@ class Netlink:
     def _compare(self, links: Mapping[str, int]) -> None:
         for interface, now in links.items():
             before = self._up.get(interface)
-            if now == before:
+            if now == before or interface not in self._addresses:  # given up meanwhile
                 continue
             self._up[interface] = now
             if before or not now:  # went down, or another device bears the name now
