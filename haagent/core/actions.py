@@ -123,6 +123,14 @@ class SetBackends:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchProcesses:
+    """The processes behind exactly these addresses are watched; ProcessEnded tells of an end."""
+
+    places: frozenset[tuple[int, IPAddress]]
+    """Index of our path, and the address on it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReserveTerm:
     """Terms of ``group`` up to ``term`` count as used after a restart (protocol.md 3.4)."""
 
@@ -188,6 +196,7 @@ Action: TypeAlias = (
     | AnnounceAddress
     | AskAddress
     | SetBackends
+    | WatchProcesses
     | ReserveTerm
     | CountDiscard
     | Record

@@ -24,6 +24,7 @@ from haagent.core.actions import (
     ReserveTerm,
     Severity,
     Tenure,
+    WatchProcesses,
 )
 from haagent.core.backends import Backends
 from haagent.core.clocks import Clocks
@@ -38,6 +39,7 @@ from haagent.core.events import (
     ForeignAddressSeen,
     LinkChanged,
     PathChanged,
+    ProcessEnded,
     RestartRequested,
     SettingsChanged,
     SettingsRejected,
@@ -59,7 +61,7 @@ from haagent.core.messages import (
 )
 from haagent.core.outbox import Outbox
 from haagent.core.restart import Restart
-from haagent.core.settings import AgentSettings, GroupSettings
+from haagent.core.settings import AgentSettings, GroupSettings, IPAddress
 from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleStatus, Status
 from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds, seconds
 
@@ -110,6 +112,7 @@ class Agent:
         }
         self._configured = {group.id: group for group in settings.groups}
         self._backends = Backends(settings.haproxy) if settings.haproxy else None
+        self._watched: frozenset[tuple[int, IPAddress]] = frozenset()
         self._stopping = False
         self._begun: MonoNs | None = None
         """When the first step was."""
@@ -127,6 +130,7 @@ class Agent:
         actions += self._take_in(now, event)
         actions += self._tick(now)
         actions += self._update_backends()
+        actions += self._watch_processes()
         actions += self._journal.take()
         actions += self._finish()
         self._due = self._next_due()
@@ -178,6 +182,8 @@ class Agent:
                 return self._receive(now, event)
             case PathChanged() | StrangerHeard():
                 return self._watch_paths(now, event)
+            case ProcessEnded(path, source):
+                return self._process_ended(now, path, source)
             case LinkChanged(interface, up):
                 return self._link_changed(now, interface, up=up)
             case AddressRemoved() | ForeignAddressSeen():
@@ -188,10 +194,9 @@ class Agent:
                 return self._failed(now, event)
             case BackendsObserved():
                 return self._observe_backends(now, event)
-            case StopRequested():
-                return self._stop(now)
-            case RestartRequested():
-                return self._leave_to_next(now)
+            case StopRequested() | RestartRequested():
+                leave = self._stop if isinstance(event, StopRequested) else self._leave_to_next
+                return leave(now)
             case SettingsChanged() | SettingsRejected():
                 return self._reconfigure(now, event)
             case _:
@@ -286,6 +291,13 @@ class Agent:
                 text = f"{source} sends datagrams that are refused: {reason.name.lower()}"
                 self._journal.alarm(now, "peer.refused", text, text, lasts=STRANGER_ALARM)
         return []
+
+    def _process_ended(self, now: Moment, path: int, source: IPAddress) -> list[Action]:
+        actions: list[Action] = []
+        for peer in self._membership.process_ended(path, source):
+            text = f"the process of {peer.name} has ended"
+            actions += self._peer_died(now, peer, text, RoleReason.MASTER_DIED)
+        return actions
 
     def _link_changed(self, now: Moment, interface: str, *, up: bool) -> list[Action]:
         self._links[interface] = up
@@ -453,12 +465,9 @@ class Agent:
         actions: list[Action] = []
         self._journal.tick(now)
         for peer in self._membership.expire(now.mono):
-            peer.introduced = False
             silence = between(peer.last_heard, now.mono) // 1_000_000
             text = f"{peer.name} has been silent for {silence} ms"
-            self._journal.record(now, "peer.dead", text, severity=Severity.WARNING)
-            for group in self._groups.values():
-                actions += group.lead(now, Election.peer_lost, peer.node)
+            actions += self._peer_died(now, peer, text, RoleReason.MASTER_SILENT)
         actions += self._outbox.tick(now)
         actions += self._come_and_go(now)
         if self._restart is not None:
@@ -468,6 +477,21 @@ class Agent:
         for group in self._groups.values():
             actions += group.tick(now)
         return actions
+
+    def _peer_died(self, now: Moment, peer: Peer, text: str, reason: RoleReason) -> list[Action]:
+        peer.introduced = False
+        self._journal.record(now, "peer.dead", text, severity=Severity.WARNING)
+        actions: list[Action] = []
+        for group in self._groups.values():
+            actions += group.lead(now, Election.peer_lost, peer.node, reason)
+        return actions
+
+    def _watch_processes(self) -> list[Action]:
+        places = self._membership.places()
+        if places == self._watched:
+            return []
+        self._watched = places
+        return [WatchProcesses(places)]
 
     def _is_left(self, kept: Collection[Group]) -> bool:
         """Return whether all groups but those ``kept`` are left, and all is said."""

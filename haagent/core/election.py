@@ -250,12 +250,12 @@ class Election:
             case _:
                 assert_never(body)
 
-    def peer_lost(self, now: MonoNs, node: NodeId) -> list[Say]:
-        """Take in that a peer is dead."""
+    def peer_lost(self, now: MonoNs, node: NodeId, reason: RoleReason) -> list[Say]:
+        """Take in that a peer is dead; ``reason`` is why we stand if it was the master."""
         if node == self._successor and self.state is State.RESIGNING:
             return self._abort(now)
         if node == self.master:
-            return self._master_lost(now, RoleReason.MASTER_SILENT)
+            return self._master_lost(now, reason)
         return []
 
     def tick(self, now: MonoNs) -> list[Say]:

@@ -43,6 +43,14 @@ class StrangerHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """The agent at ``source`` has closed its connection, and its host refuses another one."""
+
+    path: int
+    source: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
 class LinkChanged:
     """An interface came up (exists, is up, has carrier) or stopped being so."""
 
@@ -128,6 +136,7 @@ Event: TypeAlias = (
     | DatagramReceived
     | PathChanged
     | StrangerHeard
+    | ProcessEnded
     | LinkChanged
     | AddressRemoved
     | ForeignAddressSeen

@@ -54,6 +54,8 @@ class Peer:
         self.name = f"{header.sender:016x}"
         self.views: dict[GroupId, View] = {}
         self.paths: dict[int, tuple[IPAddress, MonoNs]] = {}
+        self.ended: set[int] = set()
+        """The paths on which its process was found to have ended since it was heard there."""
         self.last_heard = at
         self.alive = True
         self.introduced = False
@@ -68,6 +70,7 @@ class Peer:
         header, body = event.datagram.header, event.datagram.body
         self.last_heard = event.received_at
         self.paths[event.path] = (event.source, event.received_at)
+        self.ended.discard(event.path)
         self._newest_sequence = max(self._newest_sequence, header.sequence)
         self._keep_view(header, body if isinstance(body, Heartbeat) else None, event.received_at)
         if isinstance(body, Heartbeat):
@@ -89,6 +92,11 @@ class Peer:
         """Return whether ``event`` came from where this peer was last heard on that path."""
         source, _ = self.paths.get(event.path, (None, None))
         return source == event.source
+
+    @property
+    def restarting(self) -> bool:
+        """Whether it has said that its process ends and another goes on."""
+        return any(view.header.restarting for view in self.views.values())
 
     def heard_entry(self, now: MonoNs) -> Heard:
         """Return this peer's line of our HEARD list."""
@@ -161,6 +169,25 @@ class Membership:
         for peer in dead:
             peer.alive = False
         return dead
+
+    def process_ended(self, path: int, source: IPAddress) -> list[Peer]:
+        """Return the peers whose process has ended on every path on which they were heard."""
+        dead = []
+        for peer in self._peers.values():
+            if peer.alive and not peer.restarting and peer.paths.get(path, (None,))[0] == source:
+                peer.ended.add(path)
+                peer.alive = peer.ended != peer.paths.keys()
+                dead += [] if peer.alive else [peer]
+        return dead
+
+    def places(self) -> frozenset[tuple[int, IPAddress]]:
+        """Return from where the living peers were last heard: path and address."""
+        return frozenset(
+            (path, source)
+            for peer in self._peers.values()
+            if peer.alive
+            for path, (source, _) in peer.paths.items()
+        )
 
     def forgive(self, now: MonoNs, lateness: DurationNs) -> None:
         """Put off every verdict after a late step of our own.

@@ -48,6 +48,7 @@ class RoleReason(IntEnum):
     GAVE_WAY = 13
     HANDOVER_FAILED = 14
     RESTARTED = 15
+    MASTER_DIED = 16
 
     @property
     def text(self) -> str:
@@ -71,6 +72,7 @@ _REASON_TEXT = {
     RoleReason.STOPPING: "is stopping",
     RoleReason.GAVE_WAY: "gave way to another agent",
     RoleReason.HANDOVER_FAILED: "went on, because the successor did not get ready",
+    RoleReason.MASTER_DIED: "the process of the master ended",
     RoleReason.RESTARTED: "went on after a planned restart",
 }
 
@@ -83,6 +85,7 @@ class Flag(IntFlag):
     VOTE = 2
     TRANSFER = 4
     ELECTABLE = 16
+    RESTARTING = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,11 @@ class Header:
     @property
     def electable(self) -> bool:
         return bool(self.flags & Flag.ELECTABLE)
+
+    @property
+    def restarting(self) -> bool:
+        """Whether the process is about to end, and another to go on: that it ends is no death."""
+        return bool(self.flags & Flag.RESTARTING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,7 @@ class Outbox:
             sequence=self._sequence,
             group=election.group.id,
             path=path,
-            flags=Flag.ELECTABLE if election.electable else Flag.NONE,
+            flags=_flags(election),
             term=election.term,
             master=election.master,
             state=election.state,
@@ -124,3 +124,8 @@ class Outbox:
             timeout_ms=patience(election.promise) // 1_000_000,
             stamp=self._clocks.tick(now.wall),
         )
+
+
+def _flags(election: Election) -> Flag:
+    electable = Flag.ELECTABLE if election.electable else Flag.NONE
+    return electable | (Flag.RESTARTING if election.restarting else Flag.NONE)

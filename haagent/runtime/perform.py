@@ -16,6 +16,7 @@ from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
 from haagent.adapters.link_frames import LinkFrames
 from haagent.adapters.netlink import Netlink
+from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.core.actions import (
     Action,
@@ -31,6 +32,7 @@ from haagent.core.actions import (
     ReserveTerm,
     SendDatagram,
     SetBackends,
+    WatchProcesses,
 )
 from haagent.core.events import ActionDone, ActionFailed, Event
 from haagent.core.identity import NO_TERM, GroupId, Term, group_id
@@ -57,6 +59,7 @@ class Performer:
         netlink: Netlink,
         fence: Fence,
         frames: LinkFrames,
+        processes: Processes,
         haproxy: HAProxyRuntime | None,
         state: StateFile,
         discards: Discards,
@@ -67,6 +70,7 @@ class Performer:
         self._netlink = netlink
         self._fence = fence
         self._frames = frames
+        self._processes = processes
         self._haproxy = haproxy
         self._state = state
         self._discards = discards
@@ -99,6 +103,8 @@ class Performer:
                 self._announce(action)
             case AskAddress():
                 self._ask(action)
+            case WatchProcesses(places):
+                self._processes.watch(places)
             case SetBackends():
                 self._set_backends(action)
             case ReserveTerm():

@@ -16,6 +16,7 @@ from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
 from haagent.adapters.link_frames import LinkFrames
 from haagent.adapters.netlink import Netlink
+from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.adapters.systemd import Systemd, inherited
 from haagent.config import ConfigurationError, KeyFileError, Loaded, read_key
@@ -95,6 +96,7 @@ class Daemon:
             lambda: clock.now().mono,
             self._path_trouble,
         )
+        self._processes = Processes(settings.heartbeat, post, logger.warning)
         self._haproxy = None
         if settings.haproxy is not None:
             self._haproxy = HAProxyRuntime(settings.haproxy.socket, post)
@@ -111,6 +113,7 @@ class Daemon:
             netlink=self._netlink,
             fence=self._fence,
             frames=self._frames,
+            processes=self._processes,
             haproxy=self._haproxy,
             state=self._state,
             discards=self._discards,
@@ -149,7 +152,8 @@ class Daemon:
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._control.run]
-        runs += [process.stay_frugal, lambda: self._fence.run(logger.warning)]
+        runs += [self._processes.run, process.stay_frugal]
+        runs.append(lambda: self._fence.run(logger.warning))
         return runs if self._haproxy is None else [*runs, self._haproxy.run]
 
     def _install_fence(self) -> None:

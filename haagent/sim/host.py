@@ -30,6 +30,7 @@ from haagent.core.actions import (
     ReserveTerm,
     SendDatagram,
     Tenure,
+    WatchProcesses,
 )
 from haagent.core.agent import Agent
 from haagent.core.events import (
@@ -39,6 +40,7 @@ from haagent.core.events import (
     Event,
     ForeignAddressSeen,
     LinkChanged,
+    ProcessEnded,
     RestartRequested,
     SettingsChanged,
     StopRequested,
@@ -49,7 +51,7 @@ from haagent.core.messages import Datagram, Discard, Heartbeat
 from haagent.core.settings import AgentSettings, IPAddress, IPInterface
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, later, seconds
 from haagent.sim.checks import Safety
-from haagent.sim.network import Claimed, Network, Payload, Port
+from haagent.sim.network import Claimed, Network, Payload, Port, Refusal
 from haagent.sim.schedule import Schedule
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import HOP_LIMIT, decode, encode
@@ -108,6 +110,8 @@ class Host:
         """What is on the disk."""
         self._kept: tuple[Tenure, ...] = ()
         """What an agent that restarts has left to the next one."""
+        self._watched: frozenset[tuple[int, IPAddress]] = frozenset()
+        """The agents that this one is connected to."""
         self._boots = 0
         self.refuses_claims = self.disk_full = False
         self.slowness = DurationNs(0)
@@ -141,6 +145,8 @@ class Host:
         """SIGKILL: the process ends in the middle of whatever it did; its addresses stay."""
         self._note("is killed")
         self._end()
+        for port in self._ports.values():
+            self._network.refuse(port)
         if self._closes_at_death:
             self._close_all()
 
@@ -287,6 +293,8 @@ class Host:
             case AskAddress(interface=interface, address=address):
                 probe = Claimed(address.ip, None, question=True)
                 self._network.send(self._ports[interface], probe, None)
+            case WatchProcesses(places):
+                self._watched = places
             case ReserveTerm(group, term):
                 self._reserve(action, group, term)
             case Record(kind=kind, text=text):
@@ -370,6 +378,8 @@ class Host:
     def _receive(self, port: Port, sender: Port, payload: Payload) -> None:
         if isinstance(payload, Claimed):
             self._hear_claim(port, sender, payload)
+        elif isinstance(payload, Refusal):
+            self._hear_refusal(port, sender)
         elif self.agent is not None:
             self._hear_datagram(port, sender, payload)
 
@@ -379,6 +389,12 @@ class Host:
         if claimed.question and self.answers(claimed.address):
             answer = Claimed(claimed.address, self.mac, question=False)
             self._network.send(port, answer, sender.address)
+
+    def _hear_refusal(self, port: Port, sender: Port) -> None:
+        if port.interface in self._paths:
+            path = self._paths.index(port.interface)
+            if (path, sender.address) in self._watched:
+                self._post(ProcessEnded(path, sender.address))
 
     def _hear_datagram(self, port: Port, sender: Port, payload: Datagram | bytes) -> None:
         if isinstance(payload, bytes):

@@ -10,6 +10,7 @@ process is dead still has a kernel that receives.
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from haagent.core.messages import Datagram
@@ -19,6 +20,9 @@ from haagent.sim.schedule import Schedule
 
 DELAY = DurationNs(200_000)
 """One way through a switch: 0.2 ms, as between two virtual machines on one host."""
+
+REFUSAL = DurationNs(1_500_000)
+"""From the end of a process until another one knows: 1.5 ms."""
 
 JITTER = DurationNs(50_000)
 
@@ -38,7 +42,11 @@ class Claimed:
     """Whether other users of the address are asked to speak up (RFC 5227 2.1.1)."""
 
 
-Payload = Datagram | bytes | Claimed
+class Refusal:
+    """A connection ends because the process behind it has, and another one is refused."""
+
+
+Payload = Datagram | bytes | Claimed | Refusal
 
 
 @dataclass(slots=True)
@@ -128,6 +136,16 @@ class Network:
         if sender.up:
             self.neighbours[claimed.address] = sender.host
         self.send(sender, claimed, None)
+
+    def refuse(self, sender: Port) -> None:
+        """End all connections to the process behind ``sender``; reconnecting takes a round trip.
+
+        What is lost on the way comes again, so that only a wire that is cut keeps it back.
+        """
+        for port in self._ports:
+            both = {(sender.host, port.host), (port.host, sender.host)} & self._wires.keys()
+            if sender.up and both and not any(self._wires[pair].cut for pair in both):
+                self._schedule.after(REFUSAL, partial(self._arrive, sender, port, Refusal()))
 
     def replay(self, count: int) -> None:
         """Bring ``count`` earlier datagrams once more, from forged sources."""

@@ -40,6 +40,7 @@ _HEALTH = 100
 _PREFIX = Struct("!2sBxHxBIHxB")
 """Magic, version, total length, key id, cluster, group, path."""
 _HEADER = Struct("!2sBBHBBIHBBQQQQQBBBBHHQQ")
+_STATE_FLAGS = Flag.ELECTABLE | Flag.RESTARTING
 _KIND_FLAGS = sum(kind.value for kind in ElectionKind)
 
 
@@ -52,7 +53,7 @@ def encode(datagram: Datagram, keyring: Keyring, source: IPAddress) -> bytes:
     """
     header, body = datagram.header, datagram.body
     kind = body.kind.value if isinstance(body, Election) else Flag.NONE
-    assert header.flags in {Flag.NONE, Flag.ELECTABLE}, "the kind of an election is in its body"
+    assert header.flags in _STATE_FLAGS, "the kind of an election is in its body"
     message, fields = pack(body)
     size = _HEADER.size + len(fields) + MAC_SIZE
     assert size <= MAX_SIZE, f"{size} bytes would be fragmented"
@@ -149,7 +150,7 @@ def _unpack(covered: bytes) -> Datagram:
         sequence=sequence,
         group=GroupId(group),
         path=path,
-        flags=Flag.ELECTABLE if flags & Flag.ELECTABLE.value else Flag.NONE,
+        flags=Flag(flags) & _STATE_FLAGS,
         term=Term(count(term, "term")),
         master=node(master) if master else None,
         state=member(State, state, "state"),

@@ -20,12 +20,14 @@ word ``late`` follows the time: then the agent was stalled.
            [without-group]      a changed configuration; what is not given is as at the start
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
     PEER talks                  heartbeats every 100 ms from the command before until then
+    PEER dies                   its connection ends, and another one is refused
     PEER confirms               it proves that it has heard what it was last asked
     PEER says BODY [WORD ...] [KEY=VALUE ...]
 
-What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable``, ``boot``
-and ``timeout`` (in ms, as master) holds until it says otherwise.  Heartbeats of the agent itself
-are left out, and so is the fence that each of them keeps open, unless it starts with ``renewals``.
+What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable``, ``boot``,
+``restarting`` and ``timeout`` (in ms, as master) holds until it says otherwise.  Heartbeats of
+the agent itself are left out, and so is the fence that each of them keeps open, unless it starts
+with ``renewals``, and whose processes it watches.
 """
 
 import os
@@ -52,6 +54,7 @@ from haagent.core.actions import (
     SendDatagram,
     SetBackends,
     Tenure,
+    WatchProcesses,
 )
 from haagent.core.agent import Agent
 from haagent.core.clocks import Hlc, Stamp
@@ -63,6 +66,7 @@ from haagent.core.events import (
     Event,
     ForeignAddressSeen,
     LinkChanged,
+    ProcessEnded,
     RestartRequested,
     SettingsChanged,
     StopRequested,
@@ -160,6 +164,7 @@ class Peer:
             "electable": "yes",
             "boot": "1",
             "timeout": "600",
+            "restarting": "no",
         }
     )
     sequence: int = 0
@@ -316,6 +321,9 @@ class Stage:
             self.lines = shown_before
             self._hear(peer, ProbeAck(destination=node_id("lb1"), nonce=nonces[0]))
             words = ["says", "heartbeat"]
+        if words == ["dies"]:
+            self._step(ProcessEnded(0, peer.source))
+            return
         if words == ["confirms"]:
             nonce = self.nonces[node_id(peer.name)]
             self._hear(peer, ProbeAck(destination=node_id("lb1"), nonce=nonce))
@@ -334,7 +342,8 @@ class Stage:
             sequence=peer.sequence,
             group=group_id("web"),
             path=0,
-            flags=Flag.ELECTABLE if electable else Flag.NONE,
+            flags=(Flag.ELECTABLE if electable else Flag.NONE)
+            | (Flag.RESTARTING if facts["restarting"] == "yes" else Flag.NONE),
             term=Term(int(facts["term"])),
             master=None if facts["master"] == "-" else node_id(facts["master"]),
             state=state,
@@ -409,6 +418,8 @@ class Stage:
                 return [f"close-fence {place(action)}"]
             case AnnounceAddress(term=term):
                 return [f"announce {place(action)}, term {term}"]
+            case WatchProcesses():
+                return []
             case AskAddress(address=address):
                 return [f"ask who has {address}"]
             case ReserveTerm(_, term):
