@@ -24,6 +24,9 @@ from haagent.core.settings import HeartbeatSettings, IPAddress
 RETRY_S = 1.0
 """How long to wait before connecting again to where that failed, or did not last."""
 
+PAUSE_S = 0.002
+"""The shortest pause before that, where a connection did not last; it doubles."""
+
 CONNECT_TIMEOUT_S = 2.0
 GUESTS = 64
 """How many may be connected to us; the kernel accepts more, and they are closed again."""
@@ -85,17 +88,30 @@ class Processes:
     async def _watch(self, path: int, address: IPAddress) -> None:
         while True:
             with suppress(OSError):  # TimeoutError is one.
-                with await self._connect(path, address) as connection:
-                    await _until_closed(connection)
-                await self._look_again(path, address)
+                await self._follow(path, address)
             await asyncio.sleep(RETRY_S)
 
-    async def _look_again(self, path: int, address: IPAddress) -> None:
-        """Find out whether the process has ended, not only the connection."""
-        try:
-            (await self._connect(path, address)).close()
-        except ConnectionRefusedError:
-            self._post(ProcessEnded(path, address))
+    async def _follow(self, path: int, address: IPAddress) -> None:
+        """Return when a process that we were connected to has ended.
+
+        Raises: OSError when it cannot be reached, or be reached any more.
+        """
+        connection = await self._connect(path, address)
+        pause_s = 0.0
+        while True:
+            since = asyncio.get_running_loop().time()
+            with connection:
+                await _until_closed(connection)
+            # A host may close the connections of a process before its port, or have no place
+            # for us: then the next connection does not last either.
+            lasted = asyncio.get_running_loop().time() - since > RETRY_S
+            pause_s = 0 if lasted else min(max(2 * pause_s, PAUSE_S), RETRY_S)
+            await asyncio.sleep(pause_s)
+            try:
+                connection = await self._connect(path, address)
+            except ConnectionRefusedError:
+                self._post(ProcessEnded(path, address))
+                return
 
     async def _connect(self, path: int, address: IPAddress) -> socket.socket:
         """Raises: OSError."""

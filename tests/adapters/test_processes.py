@@ -187,9 +187,10 @@ def test_a_crowd_of_guests_keeps_nobody_out_and_whoever_speaks_is_shown_the_door
 
 def test_a_port_that_is_taken_is_told_once_and_ends_nothing(pair: Pair) -> None:
     said: list[str] = []
+    heard: list[Event] = []
 
     async def run() -> None:
-        running = asyncio.create_task(Processes(SETTINGS, [].append, said.append).run())
+        running = asyncio.create_task(Processes(SETTINGS, heard.append, said.append).run())
         done, _ = await asyncio.wait({running}, timeout=0.5)
         assert not done
         running.cancel()
