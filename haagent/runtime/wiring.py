@@ -5,10 +5,14 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
+from threading import Thread
+from typing import TypeVar
 
 from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.datagrams import Datagrams, Received
@@ -54,6 +58,12 @@ from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import decode
 
 VERSION = version("haagent")
+
+READ_TIMEOUT_S = 2.0
+"""How long the files may take to be read: a pipe in the place of one, or a disk that is away, must
+hold up neither the next reload nor an end."""
+
+T = TypeVar("T")
 
 
 class Daemon:
@@ -202,20 +212,29 @@ class Daemon:
     async def _leave_to_next(self) -> None:
         """End, and leave the addresses to the next process; hand over first where that fails."""
         async with self._reloading:  # which may put another guard in the place of this one
-            obstacle = await asyncio.to_thread(
-                prepare,
-                config=self._config,
-                loaded=self._loaded,
-                cluster_key=self._cluster_key,
-                start_time=self._start_time,
-                fence=self._fence,
-                systemd=self._systemd,
-            )
+            obstacle = await self._prepare_restart()
         if obstacle:
             logger.warning("restart: the addresses are handed over first: %s", obstacle)
             self._driver.post(StopRequested())
         else:
             self._driver.post(RestartRequested())
+
+    async def _prepare_restart(self) -> str:
+        """Return why the next process cannot go on; empty when it can."""
+        try:
+            return await _within_reason(
+                partial(
+                    prepare,
+                    config=self._config,
+                    loaded=self._loaded,
+                    cluster_key=self._cluster_key,
+                    start_time=self._start_time,
+                    fence=self._fence,
+                    systemd=self._systemd,
+                )
+            )
+        except RefusedError as error:
+            return str(error)
 
     def _left_to_next(self, kept: Collection[Tenure]) -> bool:
         """Return whether the next process can go on with what is ``kept``."""
@@ -253,8 +272,8 @@ class Daemon:
         old, groups = self._loaded.settings, self._agent.status().groups
         held = {each.address.ip: g.role.group for g in groups for each in g.addresses}
         try:
-            loaded = await asyncio.to_thread(
-                examine, self._config, self._loaded, self._cluster_key, held
+            loaded = await _within_reason(
+                partial(examine, self._config, self._loaded, self._cluster_key, held)
             )
             self._serve_also(loaded.settings)
         except (ConfigurationError, KeyFileError, RefusedError, OSError) as error:
@@ -352,3 +371,24 @@ class Daemon:
             fence_refused=self._fence.refused,
         )
         return status_reply(self._agent.status(), clock.now(), facts)
+
+
+async def _within_reason(read: Callable[[], T]) -> T:
+    """Return what ``read`` returns in a thread.  Raises: what it raises; RefusedError."""
+    answer: Future[T] = Future()
+
+    def work() -> None:
+        with suppress(InvalidStateError):  # Nobody waits any more.
+            try:
+                answer.set_result(read())
+            except Exception as error:  # It is raised where it is waited for.
+                answer.set_exception(error)
+
+    # None of a pool, whose threads are waited for at the end of the process.
+    Thread(target=work, daemon=True).start()
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            return await asyncio.wrap_future(answer)
+    except TimeoutError as error:
+        msg = f"the configuration could not be read within {READ_TIMEOUT_S:.0f} s"
+        raise RefusedError(msg) from error

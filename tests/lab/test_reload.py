@@ -46,6 +46,12 @@ OTHER_GROUP = """groups:
     addresses: [192.0.2.100]
 """
 
+
+def make_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
 BAD: dict[str, tuple[Callable[[Agent], object], int, str]] = {
     "not YAML": (spoilt("groups:", "groups: ["), 2, "haagent.yml:"),
     "unknown key": (spoilt("priority:", "prority:"), 2, "did you mean 'priority'"),
@@ -53,6 +59,7 @@ BAD: dict[str, tuple[Callable[[Agent], object], int, str]] = {
     "address twice": (spoilt("groups:\n", OTHER_GROUP), 2, "must be given once"),
     "deleted": (replaced(Path.unlink), 2, "cannot be read"),
     "a directory": (replaced(delete_and_make_a_directory), 2, "cannot be read"),
+    "a pipe": (replaced(make_a_pipe), 1, "could not be read within 2 s"),
     "not UTF-8": (replaced(lambda file: file.write_bytes(b"node: \xff")), 2, "must be UTF-8"),
     "empty": (replaced(lambda file: file.write_text("")), 2, "haagent.yml:1:1"),
     "nested too deep": (replaced(lambda file: file.write_text("[" * 9999)), 2, "haagent.yml:"),
@@ -77,6 +84,8 @@ BAD: dict[str, tuple[Callable[[Agent], object], int, str]] = {
 def restore(agent: Agent, key: str) -> None:
     if agent.configuration_file.is_dir():
         agent.configuration_file.rmdir()
+    elif agent.configuration_file.is_fifo():
+        agent.configuration_file.unlink()
     agent.configure(configured("lb1", "node: lb1", "node: lb1"))
     agent.key_file.touch(mode=0o600)
     agent.key_file.chmod(0o600)
