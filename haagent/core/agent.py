@@ -113,6 +113,10 @@ class Agent:
         self._configured = {group.id: group for group in settings.groups}
         self._backends = Backends(settings.haproxy) if settings.haproxy else None
         self._watched: frozenset[tuple[int, IPAddress]] = frozenset()
+        self._mute_since: dict[int, MonoNs] = {}
+        """Since when each path has carried nothing."""
+        self._mute_due: MonoNs | None = None
+        """When the peers have taken over from an agent that nobody hears."""
         self._stopping = False
         self._begun: MonoNs | None = None
         """When the first step was."""
@@ -280,13 +284,41 @@ class Agent:
         text = f"{peer.name} has other addresses or another interval in {group.settings.name}"
         self._journal.alarm(now, "config.differs", subject, text, lasts=CONFIG_ALARM)
 
+    def _path_changed(self, now: Moment, event: PathChanged) -> list[Action]:
+        path = event.path
+        if event.trouble:
+            text = f"path {path} carries no heartbeats: {event.trouble}"
+            self._journal.alarm(now, "path.down", str(path), text)
+        else:
+            self._journal.clear(now, "path.down", str(path))
+        if event.carries:
+            self._mute_since.pop(path, None)
+        else:
+            self._mute_since.setdefault(path, now.mono)
+        mute = len(self._mute_since) == len(self._timing.paths)
+        self._mute_due = None
+        if mute:
+            self._mute_due = later(max(self._mute_since.values()), self._timing.takeover)
+        actions: list[Action] = []
+        for group in self._groups.values():
+            group.election.mute = mute
+            if not mute and group.election.reason is RoleReason.NO_PATH:
+                actions += self._follow_link(now, group)
+        return actions
+
+    def _mute_for_long(self, now: Moment) -> list[Action]:
+        if self._mute_due is None or now.mono < self._mute_due:
+            return []
+        self._mute_due = None
+        actions: list[Action] = []
+        for group in self._groups.values():
+            actions += group.lead(now, Election.muted)
+        return actions
+
     def _watch_paths(self, now: Moment, event: PathChanged | StrangerHeard) -> list[Action]:
         match event:
-            case PathChanged(path, ""):
-                self._journal.clear(now, "path.down", str(path))
-            case PathChanged(path, trouble):
-                text = f"path {path} carries no heartbeats: {trouble}"
-                self._journal.alarm(now, "path.down", str(path), text)
+            case PathChanged():
+                return self._path_changed(now, event)
             case StrangerHeard(source, reason):
                 text = f"{source} sends datagrams that are refused: {reason.name.lower()}"
                 self._journal.alarm(now, "peer.refused", text, text, lasts=STRANGER_ALARM)
@@ -468,6 +500,7 @@ class Agent:
             silence = between(peer.last_heard, now.mono) // 1_000_000
             text = f"{peer.name} has been silent for {silence} ms"
             actions += self._peer_died(now, peer, text, RoleReason.MASTER_SILENT)
+        actions += self._mute_for_long(now)
         actions += self._outbox.tick(now)
         actions += self._come_and_go(now)
         if self._restart is not None:
@@ -518,7 +551,12 @@ class Agent:
         if self._finished:
             return None
         dues = [group.deadline() for group in self._groups.values()]
-        dues += [self._membership.deadline(), self._outbox.deadline(), self._journal.deadline()]
+        dues += [
+            self._mute_due,
+            self._membership.deadline(),
+            self._outbox.deadline(),
+            self._journal.deadline(),
+        ]
         if self._restart is not None and self._is_left(self._restart.groups):
             dues.append(self._restart.deadline())
         return min((due for due in dues if due is not None), default=None)

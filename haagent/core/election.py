@@ -104,6 +104,8 @@ class Election:
         self._stopping = False
         self.tenure = tenure
         """The mastership that the process before this one has left to us."""
+        self.mute = False
+        """Whether nothing that we say leaves this host."""
         self.restarting = False
         """Whether the next process of this agent is to go on with this mastership."""
         self._due: MonoNs | None = None
@@ -176,6 +178,12 @@ class Election:
         if self.state in {State.INIT, State.FAULT}:
             return self._listen(now, RoleReason.STARTING)
         return []
+
+    def muted(self, now: MonoNs) -> list[Say]:
+        """Step down: nobody can hear this agent, so the others have taken over."""
+        if self.state in {State.INIT, State.FAULT}:
+            return []
+        return self._leave(now) if self._stopping else self._fail(now, RoleReason.NO_PATH)
 
     def stalled(self, now: MonoNs) -> list[Say]:
         """Give everything up: the peers have taken over while this agent was away."""
@@ -314,6 +322,8 @@ class Election:
             self._standing_for = RoleReason.NO_MASTER
         if self._stopping:
             return self._leave(now)
+        if self.mute:
+            return self._fail(now, RoleReason.NO_PATH)
         self._draw_ballot()
         if not self._membership.peers():
             return self._win(now)

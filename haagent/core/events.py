@@ -32,6 +32,8 @@ class PathChanged:
     path: int
     trouble: str
     """What is wrong, beginning with the interface; empty when all is well."""
+    carries: bool
+    """Whether anything that we say there leaves this host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ class Group:
             # would confuse everybody else, so that ours stays silent.
             return []
         heartbeats = self._outbox.once(now, self.election, Say(self._heartbeat(now)))
-        if not self.election.state.owns_addresses:
+        if self.election.mute or not self.election.state.owns_addresses:
             return [*heartbeats]
         return [*heartbeats, *self.ownership.vouch(later(now.mono, self._timing.lease))]
 

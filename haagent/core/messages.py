@@ -49,6 +49,7 @@ class RoleReason(IntEnum):
     HANDOVER_FAILED = 14
     RESTARTED = 15
     MASTER_DIED = 16
+    NO_PATH = 17
 
     @property
     def text(self) -> str:
@@ -73,6 +74,7 @@ _REASON_TEXT = {
     RoleReason.GAVE_WAY: "gave way to another agent",
     RoleReason.HANDOVER_FAILED: "went on, because the successor did not get ready",
     RoleReason.MASTER_DIED: "the process of the master ended",
+    RoleReason.NO_PATH: "no path carries what it says to its peers",
     RoleReason.RESTARTED: "went on after a planned restart",
 }
 

@@ -339,12 +339,12 @@ class Daemon:
         )
         return True
 
-    def _path_trouble(self, path: int, text: str) -> None:
+    def _path_trouble(self, path: int, text: str, carries: bool) -> None:
         if text:
             logger.warning("path %d: %s", path, text)
         else:
             logger.info("path %d: carries heartbeats", path)
-        self._driver.post(PathChanged(path, text))
+        self._driver.post(PathChanged(path, text, carries))
 
     def _observe(self, actions: Sequence[Action]) -> None:
         self._systemd.alive()

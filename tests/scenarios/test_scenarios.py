@@ -10,6 +10,7 @@ word ``late`` follows the time: then the agent was stalled.
     start [priority=150] [preempt=after:5s] [reserved=7] [servers=NAME:WHEN[:OF],...] [renewals]
           [kept=TERM:UNTIL]
     link up | down [INTERFACE]
+    mute | heard                nothing that it says leaves the host, or it does again
     wait                        nothing else than Ticks
     tick                        one more Tick
     confirm | refuse            the kernel does, or does not do, what was asked since
@@ -66,6 +67,7 @@ from haagent.core.events import (
     Event,
     ForeignAddressSeen,
     LinkChanged,
+    PathChanged,
     ProcessEnded,
     RestartRequested,
     SettingsChanged,
@@ -451,6 +453,10 @@ def happening(verb: str, words: Words) -> Event:
             return AddressRemoved("eth0", ADDRESS.ip)
         case "foreign", [mac]:
             return ForeignAddressSeen("eth0", ADDRESS.ip, mac)
+        case "mute", []:
+            return PathChanged(0, "eth0: no IPv4 address of its own", carries=False)
+        case "heard", []:
+            return PathChanged(0, "", carries=True)
         case "stop", []:
             return StopRequested()
         case "restart", []:

@@ -2,7 +2,8 @@
 
 Run :meth:`Datagrams.run` as a task.  Each datagram read goes to ``receive``, which returns
 whether it is genuine; ``haagent.adapters.datagrams.reader`` says why.  What ails a path goes
-to ``trouble``, once for each change, and "" when the path is fine again.  A path is open
+to ``trouble``, once for each change, and "" when the path is fine again, each time with
+whether anything leaves this host.  A path is open
 while its interface exists and has an address of its own: the addresses of the host are looked
 at once a second, because that needs no privilege and no subscription, and a path that waits
 has nothing faster to wait for.
@@ -20,6 +21,7 @@ Source: RFC 5082 (hop limit 255), RFC 3542 (IPv6 ancillary data), ip(7).
 """
 
 import asyncio
+import errno
 import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,6 +45,9 @@ _RECEIVE_BUFFER = 1 << 20
 _INET = {socket.AF_INET, socket.AF_INET6}
 _Interfaces: TypeAlias = Mapping[str, Sequence[Any]]
 """What psutil knows: the addresses of each interface in their order, by name."""
+
+_GONE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ECONNREFUSED)
+"""What is wrong with the peer, who was asked for on the link: we are not mute."""
 
 _HOP_LIMIT = 255
 _TRAFFIC_CLASS = 0xC0
@@ -82,7 +87,7 @@ class Datagrams:
         virtual: frozenset[IPAddress],
         receive: Callable[[Received], bool],
         now: Callable[[], MonoNs],
-        trouble: Callable[[int, str], None],
+        trouble: Callable[[int, str, bool], None],
     ) -> None:
         self._paths = settings.paths
         self._port = settings.port
@@ -92,7 +97,7 @@ class Datagrams:
         self._now = now
         self._trouble = trouble
         self._open: list[_OpenPath | None] = [None] * len(settings.paths)
-        self._conditions = [""] * len(settings.paths)
+        self._conditions = [("", True)] * len(settings.paths)
 
     async def run(self) -> None:
         """Keep each path open for as long as its interface allows; until cancelled."""
@@ -126,14 +131,16 @@ class Datagrams:
         settings = self._paths[path]
         everyone = settings.peers or (settings.group,)
         failures = []
-        for target in everyone if destination is None else (destination,):
-            if target == opened.place.local:
-                continue
+        kept_back = 0
+        targets = [t for t in everyone if t != opened.place.local]
+        for target in targets if destination is None else (destination,):
             try:
                 _send(opened, target, self._port, payload)
             except OSError as error:
+                kept_back += error.errno not in _GONE
                 failures.append(f"{settings.interface}: cannot send to {target}: {_why(error)}")
-        self._report(path, "; ".join(failures))
+        mute = destination is None and 0 < kept_back == len(targets)
+        self._report(path, "; ".join(failures), carries=not mute)
 
     def _follow(self, path: int, interfaces: _Interfaces) -> None:
         """Open, close or reopen ``path`` when its place changed."""
@@ -145,7 +152,7 @@ class Datagrams:
         if isinstance(place, _Place):
             self._attach(path, place)
         else:
-            self._report(path, place)
+            self._report(path, place, carries=False)
 
     def _find(self, path: int, interfaces: _Interfaces) -> _Place | str:
         """Return the place of ``path``, or what it waits for."""
@@ -170,10 +177,10 @@ class Datagrams:
             sock = _open_socket(settings, place, self._port)
         except OSError as error:
             text = f"{settings.interface}: cannot open UDP port {self._port}: {_why(error)}"
-            self._report(path, f"{text}, trying again")
+            self._report(path, f"{text}, trying again", carries=False)
             return
         self._open[path] = _OpenPath(place, sock, Reader(path, sock, self._receive, self._now))
-        self._report(path, "")
+        self._report(path, "", carries=True)
 
     def _close(self, path: int) -> None:
         opened = self._open[path]
@@ -181,10 +188,10 @@ class Datagrams:
             opened.reader.close()
             self._open[path] = None
 
-    def _report(self, path: int, condition: str) -> None:
-        if condition != self._conditions[path]:
-            self._conditions[path] = condition
-            self._trouble(path, condition)
+    def _report(self, path: int, condition: str, *, carries: bool) -> None:
+        if (condition, carries) != self._conditions[path]:
+            self._conditions[path] = condition, carries
+            self._trouble(path, condition, carries)
 
 
 def source_addresses(
