@@ -9,6 +9,7 @@ whether the peers will wait (``haagent.core.restart``).
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from haagent.core.actions import Tenure
@@ -38,7 +39,9 @@ def write(directory: Path, configuration: str, tenures: Iterable[Tenure]) -> Non
 def take(directory: Path, configuration: str, now: MonoNs) -> list[Tenure]:
     """Return what the last process has left to us, which is nothing after any other end."""
     tenures = read(directory, configuration, now)
-    (directory / _NAME).unlink(missing_ok=True)
+    # Where it cannot be taken away it counts until its end, as any other.
+    with suppress(OSError):
+        (directory / _NAME).unlink()
     return tenures
 
 

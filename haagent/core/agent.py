@@ -116,7 +116,7 @@ class Agent:
         self._mute_since: dict[int, MonoNs] = {}
         """Since when each path has carried nothing."""
         self._mute_due: MonoNs | None = None
-        """When the peers have taken over from an agent that nobody hears."""
+        """When the lease of an agent is over that nobody hears."""
         self._stopping = False
         self._begun: MonoNs | None = None
         """When the first step was."""
@@ -298,7 +298,9 @@ class Agent:
         mute = len(self._mute_since) == len(self._timing.paths)
         self._mute_due = None
         if mute:
-            self._mute_due = later(max(self._mute_since.values()), self._timing.takeover)
+            # The last heartbeat that was heard is an interval old, and its lease ends then.
+            patience = DurationNs(self._timing.lease - self._timing.interval)
+            self._mute_due = later(max(self._mute_since.values()), patience)
         actions: list[Action] = []
         for group in self._groups.values():
             group.election.mute = mute

@@ -81,6 +81,8 @@ class Performer:
         self._prolonged: dict[tuple[str, IPInterface], MonoNs] = {}
         self._applied: dict[GroupId, Term] = {}
         """The fencing token: the highest term that any side effect carried."""
+        self._left: dict[GroupId, bool] = {}
+        """Whether anything of what was said last in a group has left this host."""
         self._working: set[asyncio.Task[None]] = set()
 
     def serve(self, groups: Iterable[str], keyring: Keyring) -> None:
@@ -90,6 +92,7 @@ class Performer:
 
     async def perform(self, actions: Sequence[Action]) -> None:
         """Perform ``actions`` one after the other."""
+        self._left = {}
         for action in actions:
             await self._perform(action)
 
@@ -119,11 +122,13 @@ class Performer:
                 assert_never(action)
 
     def _send(self, action: SendDatagram) -> None:
-        path = action.datagram.header.path
-        source = self._datagrams.local_address(path)
+        header = action.datagram.header
+        source = self._datagrams.local_address(header.path)
+        left = False
         if source is not None:
             payload = encode(action.datagram, self._keyring, source)
-            self._datagrams.send(path, action.destination, payload)
+            left = self._datagrams.send(header.path, action.destination, payload)
+        self._left[header.group] = left or self._left.get(header.group, False)
 
     async def _change(self, action: ClaimAddress | ReleaseAddress | OpenFence | CloseFence) -> None:
         """Do what an address takes, and answer where the core waits for it."""
@@ -139,7 +144,7 @@ class Performer:
                     self._prolonged[interface, address] = clock.now().mono
                 case ReleaseAddress():
                     await self._netlink.release(interface, address)
-                case OpenFence(by=by) if by <= clock.now().mono:
+                case OpenFence() if not self._may_open(action):
                     pass
                 case OpenFence():
                     self._fence.open(interface, address.ip, action.until)
@@ -151,6 +156,10 @@ class Performer:
         else:
             if isinstance(action, ClaimAddress | ReleaseAddress):
                 self._post(ActionDone(action))
+
+    def _may_open(self, action: OpenFence) -> bool:
+        """Return whether the heartbeat behind it is in time, and has left on some path."""
+        return clock.now().mono < action.by and self._left.get(action.group, True)
 
     def _prolong(self, action: OpenFence) -> None:
         """Keep the last net: the address's own lifetime, not renewed oftener than it takes.

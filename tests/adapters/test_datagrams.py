@@ -63,13 +63,18 @@ class Agent:
         self.work_s = 0.0
         """For each datagram."""
         self.troubles: list[tuple[int, str]] = []
+        self.mutes: list[bool] = []
         self.datagrams = Datagrams(
             HeartbeatSettings(paths=paths),
             virtual,
             self.receive,
             lambda: NOW,
-            lambda path, text: self.troubles.append((path, text)),
+            self.trouble,
         )
+
+    def trouble(self, path: int, text: str, carries: bool) -> None:
+        self.troubles.append((path, text))
+        self.mutes.append(not carries)
 
     def receive(self, received: Received) -> bool:
         """Take ``FORGED`` for what it is, and some processor time."""
@@ -674,10 +679,11 @@ def test_a_firewall_is_reported_once_and_its_end_once(pair: Pair) -> None:
         async with running(UNICAST4) as agent:
             pair.run_near("nft", f"{OUTPUT_CHAIN}; add rule inet t c udp dport 6940 drop")
             for _ in range(3):
-                agent.datagrams.send(0, None, b"heartbeat")
+                assert not agent.datagrams.send(0, None, b"heartbeat")
             pair.run_near("nft", "delete", "table", "inet", "t")
             for _ in range(3):
-                agent.datagrams.send(0, None, b"heartbeat")
+                assert agent.datagrams.send(0, None, b"heartbeat")
+            assert agent.mutes == [True, False]
 
             text = "eth0: cannot send to 10.77.0.2: Operation not permitted"
             assert agent.troubles == [(0, text), (0, "")]
@@ -697,6 +703,23 @@ def test_one_peer_out_of_reach_does_not_keep_a_heartbeat_from_the_others(pair: P
                 assert [seen(far)[0], seen(far)[0]] == [b"first", b"second"]
                 text = "eth0: cannot send to 2001:db8::1: Network is unreachable"
                 assert agent.troubles == [(0, text)]
+                assert agent.mutes == [False]
+
+    asyncio.run(story())
+
+
+def test_a_peer_whose_host_is_gone_makes_nobody_mute(pair: Pair) -> None:
+    async def story() -> None:
+        gone = IPv4Address("10.77.0.9")
+        async with running(PathSettings(interface="eth0", peers=(gone,))) as agent:
+
+            def given_up() -> bool:
+                agent.datagrams.send(0, None, b"heartbeat")
+                return "FAILED" in pair.run_near("ip", "neighbor", "show", str(gone))
+
+            await until(given_up)
+            agent.datagrams.send(0, None, b"heartbeat")
+            assert not any(agent.mutes)
 
     asyncio.run(story())
 

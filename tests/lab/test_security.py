@@ -16,7 +16,8 @@ from tests.lab.conftest import Begin, Site
 
 LB1, LB2, LB3, LB4, CLIENT = (f"192.0.2.{number}" for number in (11, 12, 13, 14, 50))
 GROUP = "224.0.0.254"
-BATCH = 100
+BATCH = 50
+"""Fewer than an agent takes for a flood, of which it does not count all."""
 
 SEND = """
 import socket, struct, sys

@@ -46,8 +46,8 @@ _INET = {socket.AF_INET, socket.AF_INET6}
 _Interfaces: TypeAlias = Mapping[str, Sequence[Any]]
 """What psutil knows: the addresses of each interface in their order, by name."""
 
-_GONE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ECONNREFUSED)
-"""What is wrong with the peer, who was asked for on the link: we are not mute."""
+_GONE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ECONNREFUSED, errno.EAGAIN)
+"""What is wrong with the peer, who was or is asked for on the link: we are not mute."""
 
 _HOP_LIMIT = 255
 _TRAFFIC_CLASS = 0xC0
@@ -118,16 +118,17 @@ class Datagrams:
         opened = self._open[path]
         return opened.place.local if opened else None
 
-    def send(self, path: int, destination: IPAddress | None, payload: bytes) -> None:
+    def send(self, path: int, destination: IPAddress | None, payload: bytes) -> bool:
         """Send to ``destination``, or when that is None to the group or to each peer.
 
+        Returns whether anything has left this host.
         Never blocks and never raises.  While the path is not open nothing is sent; that
         was reported when it closed.  Our own address among the peers is passed over, so
         that all agents can have the same list.
         """
         opened = self._open[path]
         if opened is None:
-            return
+            return False
         settings = self._paths[path]
         everyone = settings.peers or (settings.group,)
         failures = []
@@ -141,6 +142,7 @@ class Datagrams:
                 failures.append(f"{settings.interface}: cannot send to {target}: {_why(error)}")
         mute = destination is None and 0 < kept_back == len(targets)
         self._report(path, "; ".join(failures), carries=not mute)
+        return not mute
 
     def _follow(self, path: int, interfaces: _Interfaces) -> None:
         """Open, close or reopen ``path`` when its place changed."""
