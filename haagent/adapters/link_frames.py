@@ -34,9 +34,10 @@ SILENCE_S = 1.0
 REOPEN_S = 0.5
 """How often to look whether an interface came, or came again under another index."""
 
-_BATCH, _PAUSE_S = 64, 0.05
-"""So many frames are read at most, and then none for so long: a flood says nothing that its first
-frames did not, and what does not fit into the socket the kernel throws away."""
+_MOST, _WINDOW_S = 64, 0.05
+"""So many frames are read at most in such a time: a flood says nothing that its first frames did
+not, and what does not fit into the socket the kernel throws away.  All others are read at once: a
+frame that waits while the role changes would be taken for a conflict."""
 
 _FRAME_SIZE = 2048
 
@@ -58,6 +59,8 @@ class LinkFrames:
         self._addresses = addresses
         self._post = post
         self._sockets: dict[str, socket.socket] = {}
+        self._allowance: dict[str, tuple[float, int]] = {}
+        """End of the window, in loop seconds, and how many frames may still be read in it."""
         self._silent_until: dict[tuple[str, IPAddress, bytes], float] = {}
         """In the order of time; loop seconds."""
 
@@ -143,16 +146,23 @@ class LinkFrames:
 
     def _drain(self, interface: str, opened: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        loop.remove_reader(opened)
-        loop.call_later(_PAUSE_S, self._await_frames, interface, opened)
-        for _ in range(_BATCH):
+        now = loop.time()
+        end, left = self._allowance.get(interface, (0.0, 0))
+        if end <= now:
+            end, left = now + _WINDOW_S, _MOST
+        while left:
+            left -= 1
             try:
                 frame = opened.recv(_FRAME_SIZE)
             except OSError:
-                return  # empty, or the link is down, which haagent.adapters.netlink tells
+                break  # empty, or the link is down, which haagent.adapters.netlink tells
             sighting = arp.parse(frame) or ndp.parse(frame)
             if sighting:
                 self._saw(interface, sighting.address, sighting.mac)
+        self._allowance[interface] = end, left
+        if not left:
+            loop.remove_reader(opened)
+            loop.call_at(end, self._await_frames, interface, opened)
 
     def _saw(self, interface: str, address: IPAddress, mac: bytes) -> None:
         silent, now = self._silent_until, asyncio.get_running_loop().time()
