@@ -39,7 +39,7 @@ from haagent.core.events import (
 )
 from haagent.core.identity import boot_id, group_id
 from haagent.core.messages import Discard
-from haagent.core.settings import AgentSettings
+from haagent.core.settings import AgentSettings, FenceLevel
 from haagent.core.units import DurationNs, between
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
@@ -162,7 +162,10 @@ class Daemon:
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._control.run]
-        runs += [self._processes.run, process.stay_frugal]
+        if self._fence.level is not FenceLevel.LIFETIME:
+            # Otherwise the address outlives the process, and nobody may take over at its end.
+            runs.append(self._processes.run)
+        runs.append(process.stay_frugal)
         runs.append(lambda: self._fence.run(logger.warning))
         return runs if self._haproxy is None else [*runs, self._haproxy.run]
 

@@ -145,10 +145,10 @@ class Host:
         """SIGKILL: the process ends in the middle of whatever it did; its addresses stay."""
         self._note("is killed")
         self._end()
-        for port in self._ports.values():
-            self._network.refuse(port)
         if self._closes_at_death:
             self._close_all()
+            for port in self._ports.values():
+                self._network.refuse(port)
 
     def power_off(self, *, forget: bool = False) -> None:
         """The machine dies, and its disk with it when ``forget``."""
