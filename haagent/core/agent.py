@@ -48,9 +48,9 @@ from haagent.core.events import (
     Tick,
 )
 from haagent.core.group import Group
-from haagent.core.identity import NO_TERM, BootId, GroupId, NodeId, Term
+from haagent.core.identity import NO_TERM, BootId, GroupId, Term
 from haagent.core.journal import Journal
-from haagent.core.membership import Membership, Peer, View
+from haagent.core.membership import Membership, Peer
 from haagent.core.messages import (
     DiscardReason,
     Heartbeat,
@@ -60,10 +60,11 @@ from haagent.core.messages import (
     State,
 )
 from haagent.core.outbox import Outbox
+from haagent.core.overview import Overview
 from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, GroupSettings, IPAddress
-from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleStatus, Status
-from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds, seconds
+from haagent.core.status import Status
+from haagent.core.units import DurationNs, Moment, MonoNs, between, later, seconds
 
 TWIN_ALARM = seconds(10)
 CONFIG_ALARM = seconds(30)
@@ -146,13 +147,14 @@ class Agent:
 
     def status(self) -> Status:
         """Return a frozen view of everything."""
+        overview = Overview(self._settings, self._groups, self._membership)
         return Status(
             node=self._settings.node,
             node_id=self._node,
             boot=self._boot,
             cluster=self._settings.cluster,
-            groups=tuple(self._group_status(group) for group in self._groups.values()),
-            peers=tuple(self._peer_status(peer) for peer in self._membership.peers()),
+            groups=overview.groups(),
+            peers=overview.peers(),
             haproxy=self._backends.status() if self._backends else None,
             alarms=self._journal.alarms,
             records=self._journal.records,
@@ -563,7 +565,7 @@ class Agent:
             dues.append(self._restart.deadline())
         return min((due for due in dues if due is not None), default=None)
 
-    # Views.
+    # Groups.
 
     def _make_group(self, group: GroupSettings, tenure: Tenure | None = None) -> Group:
         election = Election(
@@ -587,56 +589,3 @@ class Agent:
 
     def _on_interface(self, interface: str) -> list[Group]:
         return [g for g in self._groups.values() if g.settings.interface == interface]
-
-    def _group_status(self, group: Group) -> GroupStatus:
-        election = group.election
-        role = RoleStatus(
-            group=group.settings.name,
-            state=election.state,
-            reason=election.reason,
-            since=election.since,
-            priority=election.priority,
-            term=election.term,
-            master=self._name(election.master),
-        )
-        return GroupStatus(
-            role=role,
-            interface=group.settings.interface,
-            addresses=group.ownership.status(),
-        )
-
-    def _peer_status(self, peer: Peer) -> PeerStatus:
-        paths = self._timing.paths
-        views = (view for view in peer.views.values() if view.header.group in self._groups)
-        return PeerStatus(
-            name=peer.name,
-            node=peer.node,
-            boot=peer.boot,
-            alive=peer.alive,
-            last_heard=peer.last_heard,
-            hears_us=peer.hears_us,
-            paths=tuple(
-                PathStatus(interface=paths[index].interface, source=source, last_heard=at)
-                for index, (source, at) in sorted(peer.paths.items())
-            ),
-            roles=tuple(self._peer_role(view) for view in views),
-        )
-
-    def _peer_role(self, view: View) -> RoleStatus:
-        header, heartbeat = view.header, view.heartbeat
-        age_ms = 0 if heartbeat is None else heartbeat.role_age_ms
-        return RoleStatus(
-            group=self._groups[header.group].settings.name,
-            state=header.state,
-            reason=RoleReason.STARTING if heartbeat is None else heartbeat.reason,
-            since=MonoNs(view.at - milliseconds(age_ms)),
-            priority=header.priority,
-            term=header.term,
-            master=self._name(header.master),
-        )
-
-    def _name(self, node: NodeId | None) -> str | None:
-        if node is None or node == self._node:
-            return None if node is None else self._settings.node
-        peer = self._membership.get(node)
-        return f"{node:016x}" if peer is None else peer.name

@@ -1,0 +1,84 @@
+"""What an agent shows of its groups and its peers: a frozen copy, for everything that looks on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from haagent.core.group import Group
+from haagent.core.identity import GroupId, NodeId
+from haagent.core.membership import Membership, Peer, View
+from haagent.core.messages import RoleReason
+from haagent.core.settings import AgentSettings
+from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleStatus
+from haagent.core.units import MonoNs, milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """See the module docstring."""
+
+    settings: AgentSettings
+    by_id: Mapping[GroupId, Group]
+    membership: Membership
+
+    def groups(self) -> tuple[GroupStatus, ...]:
+        """Return our part in each group."""
+        return tuple(self._group(group) for group in self.by_id.values())
+
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """Return every peer ever met, dead ones too, by name."""
+        return tuple(self._peer(peer) for peer in self.membership.peers())
+
+    def _group(self, group: Group) -> GroupStatus:
+        election = group.election
+        role = RoleStatus(
+            group=group.settings.name,
+            state=election.state,
+            reason=election.reason,
+            since=election.since,
+            priority=election.priority,
+            term=election.term,
+            master=self._name(election.master),
+        )
+        return GroupStatus(
+            role=role,
+            interface=group.settings.interface,
+            addresses=group.ownership.status(),
+        )
+
+    def _peer(self, peer: Peer) -> PeerStatus:
+        paths = self.settings.heartbeat.paths
+        views = (view for view in peer.views.values() if view.header.group in self.by_id)
+        return PeerStatus(
+            name=peer.name,
+            node=peer.node,
+            boot=peer.boot,
+            alive=peer.alive,
+            last_heard=peer.last_heard,
+            hears_us=peer.hears_us,
+            paths=tuple(
+                PathStatus(interface=paths[index].interface, source=source, last_heard=at)
+                for index, (source, at) in sorted(peer.paths.items())
+            ),
+            roles=tuple(self._peer_role(view) for view in views),
+        )
+
+    def _peer_role(self, view: View) -> RoleStatus:
+        header, heartbeat = view.header, view.heartbeat
+        age_ms = 0 if heartbeat is None else heartbeat.role_age_ms
+        return RoleStatus(
+            group=self.by_id[header.group].settings.name,
+            state=header.state,
+            reason=RoleReason.STARTING if heartbeat is None else heartbeat.reason,
+            since=MonoNs(view.at - milliseconds(age_ms)),
+            priority=header.priority,
+            term=header.term,
+            master=self._name(header.master),
+        )
+
+    def _name(self, node: NodeId | None) -> str | None:
+        if node is None:
+            return None
+        if node == self.settings.node_id:
+            return self.settings.node
+        peer = self.membership.get(node)
+        return f"{node:016x}" if peer is None else peer.name
