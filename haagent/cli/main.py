@@ -17,6 +17,12 @@ import typer
 DEFAULT_CONFIG = Path("/etc/haagent/haagent.yml")
 CONFIG_HELP = f"Configuration file.  Default: {DEFAULT_CONFIG}"
 Config = Annotated[Path, typer.Option("--config", "-c", help="Configuration file.")]
+ControlSocket = Annotated[
+    Path | None, typer.Option(help="Control socket.  Default: /run/haagent/control.sock")
+]
+SocketOf = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")
+]
 
 app = typer.Typer(
     name="haagent",
@@ -54,12 +60,8 @@ def keygen(
 
 @app.command()
 def status(
-    socket: Annotated[
-        Path | None, typer.Option(help="Control socket.  Default: /run/haagent/control.sock")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")
-    ] = None,
+    socket: ControlSocket = None,
+    config: SocketOf = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts; ages in ms.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Until Ctrl-C.")] = False,
 ) -> None:
@@ -71,12 +73,8 @@ def status(
 
 @app.command()
 def reload(
-    socket: Annotated[
-        Path | None, typer.Option(help="Control socket.  Default: /run/haagent/control.sock")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")
-    ] = None,
+    socket: ControlSocket = None,
+    config: SocketOf = None,
 ) -> None:
     """Have the running agent take in its file; what is wrong with it changes nothing."""
     from haagent.cli.reload import reload as command  # noqa: PLC0415

@@ -20,7 +20,7 @@ def release(config: Path) -> None:
 
     With a configuration that cannot be used those are removed that carry our tag: a file that
     was broken while the agent ran must not keep its addresses alive when it dies.  Those that a
-    restarting agent has left to its next process stay, for the second that this may take.
+    restarting agent has left to its next process stay, for the 3 s that this may take.
 
     Exits with 1 when the kernel refuses or the agent is still running, 2 on a bad configuration.
     """

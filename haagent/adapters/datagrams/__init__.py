@@ -3,10 +3,9 @@
 Run :meth:`Datagrams.run` as a task.  Each datagram read goes to ``receive``, which returns
 whether it is genuine; ``haagent.adapters.datagrams.reader`` says why.  What ails a path goes
 to ``trouble``, once for each change, and "" when the path is fine again, each time with
-whether anything leaves this host.  A path is open
-while its interface exists and has an address of its own: the addresses of the host are looked
-at once a second, because that needs no privilege and no subscription, and a path that waits
-has nothing faster to wait for.
+whether anything leaves this host.  A path is open while its interface exists and has an
+address of its own: the addresses of the host are looked at once a second, because that needs
+no privilege and no subscription, and a path that waits has nothing faster to wait for.
 
 A virtual address is never the source of a heartbeat: it would arrive under the name of a
 host that has just lost it.  Every datagram therefore names its source itself.
