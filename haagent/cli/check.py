@@ -22,6 +22,7 @@ from haagent.core.settings import (
     Preempt,
 )
 from haagent.core.units import DurationNs
+from haagent.runtime.places import by_interface, places
 
 _CAP_NET_ADMIN = 12
 
@@ -126,9 +127,8 @@ def _fence(settings: AgentSettings) -> tuple[Levels, list[tuple[str, str]]]:
         return allowed, said
     from haagent.adapters.fence import Fence  # noqa: PLC0415  # half of a start, for who needs it
 
-    addresses = {g.interface: frozenset(a.ip for a in g.addresses) for g in settings.groups}
     try:
-        fence = Fence(addresses, settings.fence)
+        fence = Fence(by_interface(places(settings)), settings.fence)
     except OSError as error:
         return allowed, [*said, ("", f"here the agent would not start: {error.strerror}")]
     here = ("", f"here, and with these privileges: {fence.level.value}")

@@ -12,7 +12,8 @@ from haagent.adapters.state_file import AlreadyRunning, require_unused
 from haagent.config import ConfigurationError, load
 from haagent.core.settings import IPAddress, IPInterface
 from haagent.core.units import seconds
-from haagent.runtime.release import by_interface, kept_addresses, places, release_leftovers
+from haagent.runtime.places import by_interface, kept_addresses, places
+from haagent.runtime.release import release_leftovers
 
 
 def release(config: Path) -> None:

@@ -45,13 +45,8 @@ from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
 from haagent.runtime.log import logger
 from haagent.runtime.perform import Performer
-from haagent.runtime.release import (
-    Place,
-    by_interface,
-    kept_addresses,
-    places,
-    release_leftovers,
-)
+from haagent.runtime.places import Place, by_interface, kept_addresses, places
+from haagent.runtime.release import release_leftovers
 from haagent.runtime.reload import Outcome, RefusedError, changes, examine, names_of
 from haagent.runtime.restart import FENCE_NAME, prepare
 from haagent.wire.auth import Keyring
@@ -171,10 +166,9 @@ class Daemon:
 
     def _install_fence(self) -> None:
         """Silence the addresses before any of them can be here, but for those left to us."""
-        until = {tenure.group: tenure.until for tenure in self._kept}
-        for group in self._loaded.settings.groups:
-            for address in group.addresses if group.id in until else ():
-                self._fence.open(group.interface, address.ip, until[group.id])
+        for tenure in self._kept:
+            for interface, address in kept_addresses(self._loaded.settings, [tenure]):
+                self._fence.open(interface, address.ip, tenure.until)
         self._fence.install()
         for descriptor in inherited(os.environ, FENCE_NAME):
             os.close(descriptor)
