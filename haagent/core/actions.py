@@ -95,6 +95,18 @@ class AskAddress:
     address: IPInterface
 
 
+@dataclass(frozen=True, slots=True)
+class AskHost:
+    """The kernel at ``address`` is asked once whether it is there; HostAnswered is the answer.
+
+    By ARP request or NS to the MAC it was last known under, or to all, and by ICMP echo.
+    """
+
+    path: int
+    """Index of our path, on whose link the address is."""
+    address: IPAddress
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One server of a HAProxy backend, as it is to be or as it was seen."""
@@ -160,6 +172,8 @@ class Severity(IntEnum):
 class Record:
     """Something an operator may want to know of, for the journal and the status."""
 
+    number: int
+    """Counts the records of this boot, from 1."""
     stamp: Stamp
     severity: Severity
     kind: str
@@ -167,6 +181,10 @@ class Record:
     text: str
     group: str | None
     term: Term | None
+    cause: int | None = None
+    """Number of the record that led to this one."""
+    evidence: tuple[str, ...] = ()
+    """What the decision stands on, a line each, in the order of time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +213,7 @@ Action: TypeAlias = (
     | CloseFence
     | AnnounceAddress
     | AskAddress
+    | AskHost
     | SetBackends
     | WatchProcesses
     | ReserveTerm

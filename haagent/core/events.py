@@ -53,6 +53,17 @@ class ProcessEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class HostAnswered:
+    """The kernel at ``source`` has answered our question, whatever its agent does."""
+
+    path: int
+    """Index of our own path that it answered on."""
+    source: IPAddress
+    protocol: str
+    """``ARP``, ``NDP`` or ``ICMP``."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkChanged:
     """An interface came up (exists, is up, has carrier) or stopped being so."""
 
@@ -139,6 +150,7 @@ Event: TypeAlias = (
     | PathChanged
     | StrangerHeard
     | ProcessEnded
+    | HostAnswered
     | LinkChanged
     | AddressRemoved
     | ForeignAddressSeen

@@ -12,7 +12,7 @@ from haagent.core.identity import Term
 from haagent.core.status import Alarm
 from haagent.core.units import DurationNs, Moment, MonoNs, later
 
-KEPT_RECORDS = 64
+KEPT_RECORDS = 256
 
 
 class Journal:
@@ -24,6 +24,7 @@ class Journal:
         self._ends: dict[tuple[str, str], MonoNs] = {}
         self._new: list[Record] = []
         self._kept: deque[Record] = deque(maxlen=KEPT_RECORDS)
+        self._count = 0
 
     def record(
         self,
@@ -34,18 +35,28 @@ class Journal:
         severity: Severity = Severity.NOTICE,
         group: str | None = None,
         term: Term | None = None,
-    ) -> None:
-        """Note that something happened."""
+        cause: int | None = None,
+        evidence: tuple[str, ...] = (),
+    ) -> int:
+        """Note that something happened; return the number of the record.
+
+        ``cause`` is the number of the record that led to it.
+        """
+        self._count += 1
         record = Record(
+            number=self._count,
             stamp=self._clocks.tick(now.wall),
             severity=severity,
             kind=kind,
             text=text,
             group=group,
             term=term,
+            cause=cause,
+            evidence=evidence,
         )
         self._new.append(record)
         self._kept.append(record)
+        return record.number
 
     def alarm(
         self,

@@ -18,6 +18,8 @@ class State(IntEnum):
     INIT = 0
     LISTEN = 1
     BACKUP = 2
+    SUSPECT = 3
+    """A backup whose master is late: it asks whether the master is alive."""
     CANDIDATE = 4
     MASTER = 6
     RESIGNING = 7
@@ -50,6 +52,8 @@ class RoleReason(IntEnum):
     RESTARTED = 15
     MASTER_DIED = 16
     NO_PATH = 17
+    UNHEARD = 18
+    MAINTENANCE = 19
 
     @property
     def text(self) -> str:
@@ -76,6 +80,8 @@ _REASON_TEXT = {
     RoleReason.MASTER_DIED: "the process of the master ended",
     RoleReason.NO_PATH: "no path carries what it says to its peers",
     RoleReason.RESTARTED: "went on after a planned restart",
+    RoleReason.UNHEARD: "another master cannot hear this agent, which alone hears both",
+    RoleReason.MAINTENANCE: "is kept out for maintenance",
 }
 
 
@@ -86,8 +92,12 @@ class Flag(IntFlag):
     PRE = 1
     VOTE = 2
     TRANSFER = 4
+    UNICAST = 8
+    """Sent to one agent alone, beside or instead of what goes to all."""
     ELECTABLE = 16
     RESTARTING = 32
+    PAUSED = 64
+    """The sender has been told not to change the master on its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +134,10 @@ class Header:
         return bool(self.flags & Flag.ELECTABLE)
 
     @property
+    def paused(self) -> bool:
+        return bool(self.flags & Flag.PAUSED)
+
+    @property
     def restarting(self) -> bool:
         """Whether the process is about to end, and another to go on: that it ends is no death."""
         return bool(self.flags & Flag.RESTARTING)
@@ -138,6 +152,8 @@ class Heard:
     """Low 32 bits of the sequence number last heard."""
     age_us: int
     """u32, age of that datagram when this one was sent; saturates."""
+    by_unicast_only: bool = False
+    """Whether nothing that ``node`` sends to all has arrived of late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +185,22 @@ class ProbeAck:
 
     destination: NodeId
     nonce: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """Asks one agent whether it hears ``target``, which the sender does not."""
+
+    destination: NodeId
+    target: NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """The answer to :class:`ProbeRequest`: empty when the target is not known to live."""
+
+    destination: NodeId
+    heard: tuple[Heard, ...]
 
 
 class ElectionKind(Enum):
@@ -257,7 +289,18 @@ class Goodbye:
     reason: RoleReason
 
 
-Body: TypeAlias = Heartbeat | Probe | ProbeAck | Election | Answer | Coordinator | Resign | Goodbye
+Body: TypeAlias = (
+    Heartbeat
+    | Probe
+    | ProbeAck
+    | ProbeRequest
+    | ProbeResult
+    | Election
+    | Answer
+    | Coordinator
+    | Resign
+    | Goodbye
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,18 @@ class PathSettings:
     """Multicast group; its family is the family of the path.  Unused with ``peers``."""
     peers: tuple[IPAddress, ...] = ()
     """Unicast instead of multicast when not empty; all of one family."""
+    reference: IPAddress | None = None
+    """A third party on this link, such as the gateway: who reaches neither it nor any agent
+    must be cut off itself."""
+
+
+class Detection(Enum):
+    """How it is found out that an agent is dead."""
+
+    PROBING = "probing"
+    """Who is late is asked at once, on every path and in every way (protocol.md 2.2)."""
+    FIXED = "fixed"
+    """Whoever is silent for longer than it promised is dead, as in VRRP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +55,7 @@ class HeartbeatSettings:
     port: int = DEFAULT_PORT
     interval: DurationNs = milliseconds(200)
     """I: a master sends at this interval, 10 ms or more."""
+    detection: Detection = Detection.PROBING
 
     @property
     def backup_interval(self) -> DurationNs:

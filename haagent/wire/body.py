@@ -25,6 +25,8 @@ from haagent.core.messages import (
     ObjectionCode,
     Probe,
     ProbeAck,
+    ProbeRequest,
+    ProbeResult,
     Resign,
     ResignPhase,
     RoleReason,
@@ -38,6 +40,8 @@ class Type(IntEnum):
     HEARTBEAT = 1
     PROBE = 2
     PROBE_ACK = 3
+    PROBE_REQUEST = 4
+    PROBE_RESULT = 5
     ELECTION = 6
     ANSWER = 7
     COORDINATOR = 8
@@ -54,6 +58,7 @@ _RESIGN = Struct("!HHQ")
 _GOODBYE = Struct("!HH")
 _ROLE = Struct("!HHI")
 
+_BY_UNICAST_ONLY = 1
 _U32_MAX = 0xFFFF_FFFF
 _NAME_MAX = 64
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -72,6 +77,11 @@ def pack(body: Body) -> tuple[Type, bytes]:
             return Type.PROBE, _destination(body.destination) + _nonce(body.nonce)
         case ProbeAck():
             return Type.PROBE_ACK, _destination(body.destination) + _nonce(body.nonce)
+        case ProbeRequest():
+            target = field(Tlv.TARGET, _U64.pack(body.target))
+            return Type.PROBE_REQUEST, _destination(body.destination) + target
+        case ProbeResult():
+            return Type.PROBE_RESULT, _destination(body.destination) + _heard(body.heard)
         case Election():
             proposed = field(Tlv.PROPOSED, _U64.pack(body.proposed_term))
             return Type.ELECTION, _ballot(body.ballot) + proposed
@@ -107,6 +117,11 @@ def unpack(type_number: int, kind_flags: int, data: bytes) -> Body:
             return Probe(destination=_read_destination(fields), nonce=_read_nonce(fields))
         case Type.PROBE_ACK:
             return ProbeAck(destination=_read_destination(fields), nonce=_read_nonce(fields))
+        case Type.PROBE_REQUEST:
+            (target,) = fields.read(Tlv.TARGET, _U64)
+            return ProbeRequest(destination=_read_destination(fields), target=node(target))
+        case Type.PROBE_RESULT:
+            return ProbeResult(destination=_read_destination(fields), heard=_read_heard(fields))
         case Type.ELECTION:
             return _unpack_election(kind_flags, fields)
         case Type.ANSWER:
@@ -126,16 +141,26 @@ def _pack_heartbeat(body: Heartbeat) -> bytes:
     name = body.name.encode()
     assert _is_name(name), f"not a name of a node: {body.name!r}"
     role = _ROLE.pack(body.reason, 0, min(body.role_age_ms, _U32_MAX))
-    heard = b"".join(
-        _HEARD.pack(entry.node, entry.sequence_low, min(entry.age_us, _U32_MAX), 0, 0)
-        for entry in body.heard
-    )
     return (
         field(Tlv.NAME, name)
         + field(Tlv.ROLE, role)
         + field(Tlv.CFG, _CFG.pack(body.config_hash, 0))
-        + field(Tlv.HEARD, heard)
+        + _heard(body.heard)
     )
+
+
+def _heard(entries: tuple[Heard, ...]) -> bytes:
+    packed = (
+        _HEARD.pack(
+            entry.node,
+            entry.sequence_low,
+            min(entry.age_us, _U32_MAX),
+            _BY_UNICAST_ONLY if entry.by_unicast_only else 0,
+            0,
+        )
+        for entry in entries
+    )
+    return field(Tlv.HEARD, b"".join(packed))
 
 
 def _pack_answer(body: Answer) -> bytes:
@@ -212,8 +237,13 @@ def _read_heard(fields: Fields) -> tuple[Heard, ...]:
         detail = f"HEARD of {len(value)} bytes"
         raise MalformedError(detail)
     return tuple(
-        Heard(node=node(heard), sequence_low=sequence_low, age_us=age_us)
-        for heard, sequence_low, age_us, _, _ in _HEARD.iter_unpack(value)
+        Heard(
+            node=node(heard),
+            sequence_low=sequence_low,
+            age_us=age_us,
+            by_unicast_only=bool(flags & _BY_UNICAST_ONLY),
+        )
+        for heard, sequence_low, age_us, flags, _ in _HEARD.iter_unpack(value)
     )
 
 

@@ -40,7 +40,7 @@ _HEALTH = 100
 _PREFIX = Struct("!2sBxHxBIHxB")
 """Magic, version, total length, key id, cluster, group, path."""
 _HEADER = Struct("!2sBBHBBIHBBQQQQQBBBBHHQQ")
-_STATE_FLAGS = Flag.ELECTABLE | Flag.RESTARTING
+_STATE_FLAGS = Flag.UNICAST | Flag.ELECTABLE | Flag.RESTARTING | Flag.PAUSED
 _KIND_FLAGS = sum(kind.value for kind in ElectionKind)
 
 

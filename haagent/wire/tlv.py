@@ -34,6 +34,7 @@ class Tlv(IntEnum):
     RESIGN = 18
     GOODBYE = 19
     ROLE = 20
+    TARGET = 21
 
 
 GREATEST_COUNT = (1 << 63) - 1
