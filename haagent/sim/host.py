@@ -2,9 +2,9 @@
 
 The process is a loop with two queues, like the real driver: events wait for a step, the
 actions of a step are performed in order before the next one.  While the process is paused
-or dead the kernel goes on: addresses stay, datagrams queue up or are lost.  But an address
-is answered for only behind an open fence, which the kernel closes when its time is over,
-and at the death of the process.
+or dead the kernel goes on: addresses stay, datagrams queue up or are lost, and whoever asks
+whether this host is there gets an answer.  But a virtual address is answered for only behind
+an open fence, which the kernel closes when its time is over, and at the death of the process.
 
 What this module does not do: decide when faults happen (``haagent.sim.swarm``), or judge
 what the agent does (``haagent.sim.checks``).
@@ -21,6 +21,7 @@ from haagent.core.actions import (
     Action,
     AnnounceAddress,
     AskAddress,
+    AskHost,
     ClaimAddress,
     CloseFence,
     Finished,
@@ -39,6 +40,7 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     ForeignAddressSeen,
+    HostAnswered,
     LinkChanged,
     ProcessEnded,
     RestartRequested,
@@ -51,7 +53,7 @@ from haagent.core.messages import Datagram, Discard, Heartbeat
 from haagent.core.settings import AgentSettings, IPAddress, IPInterface
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, later, seconds
 from haagent.sim.checks import Safety
-from haagent.sim.network import Claimed, Network, Payload, Port, Refusal
+from haagent.sim.network import Answered, Asked, Claimed, Network, Payload, Port, Refusal
 from haagent.sim.schedule import Schedule
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import HOP_LIMIT, decode, encode
@@ -99,6 +101,9 @@ class Host:
         )
         self._paths = [path.interface for path in settings.heartbeat.paths]
         self._ports = {name: self._plug_in(name) for name in sorted(self._interfaces())}
+        for path in settings.heartbeat.paths:
+            if path.reference is not None:
+                network.route(path.interface, path.reference)
         self._mono_offset = DurationNs(random.randrange(seconds(1_000_000)))
         self.wall_error = DurationNs(0)
         """How far the wall clock is off; agents must not care."""
@@ -117,7 +122,7 @@ class Host:
         self.slowness = DurationNs(0)
         """How long every step takes."""
         self.agent: Agent | None = None
-        self.paused = self.stopping = False
+        self.paused = self.stopping = self.powered = False
         self._events: deque[Event] = deque()
         self._actions: deque[Action] = deque()
         self._busy_until = self._wake_due = MonoNs(0)
@@ -135,7 +140,7 @@ class Host:
         boot = boot_id(self._boots, self._random.getrandbits(32))
         self._note(f"starts, boot {self._boots}")
         self._safety.started(self.label)
-        self._busy_until, self.paused = self._schedule.now, False
+        self._busy_until, self.paused, self.powered = self._schedule.now, False, True
         chance = Random(self._random.getrandbits(64))  # noqa: S311  # repeatable, not secret
         self.agent = Agent(self.settings, boot, dict(self.terms), chance, kept)
         for port in self._ports.values():
@@ -155,7 +160,7 @@ class Host:
         self._note("loses power" + (" and its disk" if forget else ""))
         self._end()
         self._clear()
-        self._kept = ()
+        self._kept, self.powered = (), False
         if forget:
             self.terms.clear()
             self._boots = 0
@@ -290,9 +295,8 @@ class Host:
                 self._set_fence(address.ip, MonoNs(0))
             case AnnounceAddress(interface=interface, address=address):
                 self._announce(interface, address)
-            case AskAddress(interface=interface, address=address):
-                probe = Claimed(address.ip, None, question=True)
-                self._network.send(self._ports[interface], probe, None)
+            case AskAddress() | AskHost():
+                self._ask(action)
             case WatchProcesses(places):
                 self._watched = places
             case ReserveTerm(group, term):
@@ -338,6 +342,14 @@ class Host:
             claimed = Claimed(address.ip, self.mac, question=True)
             self._network.announce(self._ports[interface], claimed)
 
+    def _ask(self, action: AskAddress | AskHost) -> None:
+        if isinstance(action, AskHost):
+            port = self._ports[self._paths[action.path]]
+            self._network.send(port, Asked(action.address), action.address)
+        else:
+            probe = Claimed(action.address.ip, None, question=True)
+            self._network.send(self._ports[action.interface], probe, None)
+
     def _set_fence(self, ip: IPAddress, until: MonoNs) -> None:
         self._fences[ip] = until
         self._judge(ip)
@@ -376,8 +388,14 @@ class Host:
     # What comes from the network.
 
     def _receive(self, port: Port, sender: Port, payload: Payload) -> None:
+        if not self.powered:
+            return
         if isinstance(payload, Claimed):
             self._hear_claim(port, sender, payload)
+        elif isinstance(payload, Asked):
+            self._network.send(port, Answered(), sender.address)
+        elif isinstance(payload, Answered):
+            self._hear_answer(port, sender)
         elif isinstance(payload, Refusal):
             self._hear_refusal(port, sender)
         elif self.agent is not None:
@@ -389,6 +407,9 @@ class Host:
         if claimed.question and self.answers(claimed.address):
             answer = Claimed(claimed.address, self.mac, question=False)
             self._network.send(port, answer, sender.address)
+
+    def _hear_answer(self, port: Port, sender: Port) -> None:
+        self._post(HostAnswered(self._paths.index(port.interface), sender.address, "ARP"))
 
     def _hear_refusal(self, port: Port, sender: Port) -> None:
         if port.interface in self._paths:

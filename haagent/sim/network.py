@@ -1,6 +1,7 @@
 """The wires: switched segments with delay, loss, duplication, reordering and cuts.
 
-Each ordered pair of hosts has a :class:`Wire` of its own, so one direction can fail alone.
+Each ordered pair of hosts, or of a host and a router, has a :class:`Wire` of its own, so one
+direction can fail alone.
 A wire keeps its datagrams in order unless it is told to let them overtake each other.
 
 What this module does not do: read what it carries, or know who is alive; a host whose
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import permutations, product
 from random import Random
 
 from haagent.core.messages import Datagram
@@ -42,11 +44,22 @@ class Claimed:
     """Whether other users of the address are asked to speak up (RFC 5227 2.1.1)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The kernel that has ``address`` is asked whether it is there: ARP request and ICMP echo."""
+
+    address: IPAddress
+
+
+class Answered:
+    """A kernel's answer to :class:`Asked`."""
+
+
 class Refusal:
     """A connection ends because the process behind it has, and another one is refused."""
 
 
-Payload = Datagram | bytes | Claimed | Refusal
+Payload = Datagram | bytes | Claimed | Asked | Answered | Refusal
 
 
 @dataclass(slots=True)
@@ -93,6 +106,7 @@ class Network:
         self._hosts = range(hosts)
         self._reorders = reorders
         self._ports: list[Port] = []
+        self._routers: list[Port] = []
         self._wires: dict[tuple[int, int], Wire] = {}
         self.neighbours: dict[IPAddress, int] = {}
         """Which host each address was last announced from: what a client's ARP cache says."""
@@ -102,6 +116,21 @@ class Network:
     def attach(self, port: Port) -> None:
         """Plug ``port`` in."""
         self._ports.append(port)
+
+    def route(self, interface: str, address: IPAddress) -> int:
+        """Have a router answer at ``address`` on that segment; return its index for its wires.
+
+        Routers count from -1 downwards.  Nothing ever happens to them but to their wires.
+        """
+        for router in self._routers:
+            if (router.interface, router.address) == (interface, address):
+                return router.host
+        index = -1 - len(self._routers)
+        self._routers.append(Port(index, interface, address, self._answer))
+        for host in self._hosts:
+            for pair in ((host, index), (index, host)):
+                self._wires[pair] = Wire(reorders=self._reorders)
+        return index
 
     def wire(self, source: int, target: int) -> Wire:
         """Return the direction from host ``source`` to host ``target``, to be made worse."""
@@ -113,11 +142,12 @@ class Network:
 
     def heal(self) -> None:
         """Make every wire a good one again."""
-        pairs = ((s, t) for s in self._hosts for t in self._hosts if s != t)
+        hosts, routers = [*self._hosts], [router.host for router in self._routers]
+        pairs = [*permutations(hosts, 2), *product(hosts, routers), *product(routers, hosts)]
         self._wires = {pair: Wire(reorders=self._reorders) for pair in pairs}
 
     def split(self, side: set[int]) -> None:
-        """Cut all wires between the hosts in ``side`` and the others, both ways."""
+        """Cut all wires between those in ``side``, hosts and routers, and the others, both ways."""
         for (source, target), wire in self._wires.items():
             wire.cut = wire.cut or (source in side) is not (target in side)
 
@@ -125,9 +155,11 @@ class Network:
         """Carry ``payload`` to the port with ``destination``, or to all when that is None."""
         if not sender.up:
             return
-        for port in self._ports:
+        for port in (*self._ports, *self._routers):
             if port.interface != sender.interface or port.host == sender.host:
                 continue
+            if destination is None and port.host < 0:
+                continue  # A router has no use for what is sent to all.
             if destination is None or port.address == destination:
                 self._carry(sender, port, payload)
 
@@ -153,7 +185,7 @@ class Network:
             self._arrive(sender, port, payload)
 
     def _carry(self, sender: Port, port: Port, payload: Payload) -> None:
-        if not isinstance(payload, Claimed):
+        if isinstance(payload, Datagram | bytes):
             self._captured.append((sender, port, payload))
         wire = self._wires[sender.host, port.host]
         for arrival in wire.arrivals(self._schedule.now, self._random):
@@ -162,3 +194,7 @@ class Network:
     def _arrive(self, sender: Port, port: Port, payload: Payload) -> None:
         if port.up:
             port.receive(port, sender, payload)
+
+    def _answer(self, port: Port, sender: Port, payload: Payload) -> None:
+        if isinstance(payload, Asked):
+            self.send(port, Answered(), sender.address)
