@@ -71,6 +71,10 @@ class Cluster:
         """Let time pass."""
         self.schedule.run(later(self.schedule.now, duration))
 
+    def host(self, node: str) -> Host:
+        """Return the first host whose agent has that name."""
+        return next(host for host in self.hosts if host.settings.node == node)
+
     def note(self, who: str, text: str) -> None:
         """Write a line into the trace."""
         self.trace.append(f"{self.schedule.now / 1e9:10.6f} {who:<4} {text}")

@@ -1,168 +1,212 @@
 """What can go wrong in a simulated cluster: each fault begins, and some time later ends.
 
-What this module does not do: choose faults (``haagent.sim.swarm``).
+A :class:`Fault` is a plain value, so that a list of them can be drawn, written, shortened and
+played again; :meth:`Faults.strike` puts one into the schedule of a cluster.
+
+What this module does not do: choose faults (``haagent.sim.swarm``), or read and write them
+(``haagent.sim.scenario``).
 """
 
-from collections.abc import Callable
-from enum import Enum, auto
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
-from random import Random
 
-from haagent.core.units import DurationNs, milliseconds, seconds
+from haagent.core.units import DurationNs, MonoNs
 from haagent.sim.cluster import Cluster
 from haagent.sim.host import Host
-from haagent.sim.network import Wire
 
 
-class Fault(Enum):
-    """Kinds of faults."""
+class Kind(Enum):
+    """Kinds of faults, by the names under which they are written."""
 
-    LOSS = auto()
-    DUPLICATION = auto()
-    JITTER = auto()
-    ONE_WAY = auto()
-    PARTITION = auto()
-    KILL = auto()
-    POWER = auto()
-    FORGET = auto()
-    PAUSE = auto()
-    SLOW = auto()
-    CLOCK = auto()
-    LINK = auto()
-    STOP = auto()
-    RESTART = auto()
-    REFUSE = auto()
-    DISK = auto()
-    REPLAY = auto()
+    LOSS = "loss"
+    DUPLICATION = "duplication"
+    JITTER = "jitter"
+    ONE_WAY = "one-way"
+    PARTITION = "partition"
+    KILL = "kill"
+    POWER = "power"
+    FORGET = "forget"
+    PAUSE = "pause"
+    SLOW = "slow"
+    CLOCK = "clock"
+    LINK = "link"
+    STOP = "stop"
+    RESTART = "restart"
+    REFUSE = "refuse"
+    DISK = "disk"
+    REPLAY = "replay"
 
 
-LINE = {Fault.LOSS, Fault.JITTER, Fault.ONE_WAY, Fault.PARTITION, Fault.LINK}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that goes wrong for some time."""
+
+    kind: Kind
+    at: MonoNs
+    """When it begins; the simulation begins at 0."""
+    length: DurationNs | None = None
+    """Until it ends by itself; None lasts until all is healed."""
+    targets: tuple[str, ...] = ()
+    """Names of nodes: the one that is hurt; sender and receiver of a one-way block; one side of a
+    partition.  None where all wires are hurt."""
+    amount: int = 0
+    """How much: percent of datagrams (loss, duplication), nanoseconds (jitter, slow, clock),
+    datagrams (replay).  Other kinds have none."""
+
+
+LINE = {Kind.LOSS, Kind.JITTER, Kind.ONE_WAY, Kind.PARTITION, Kind.LINK}
 """Faults that can keep two agents from hearing each other."""
 
-DUPLICATING = LINE | {Fault.FORGET, Fault.DISK, Fault.SLOW}
+DUPLICATING = LINE | {Kind.FORGET, Kind.DISK, Kind.SLOW}
 """Faults under which a term can be used twice: unheard, forgotten, or answered too late."""
 
-SHARING = LINE | {Fault.SLOW, Fault.REPLAY}
+SHARING = LINE | {Kind.SLOW, Kind.REPLAY}
 """Faults under which two hosts can answer for an address at one instant: who is not heard, is
 heard too late or is heard from the past holds nobody back.  All others must not, in any order."""
 
-HARMLESS = {Fault.CLOCK, Fault.DUPLICATION, Fault.DISK, Fault.REPLAY}
+HARMLESS = {Kind.CLOCK, Kind.DUPLICATION, Kind.DISK, Kind.REPLAY}
 """Faults that must change no master."""
 
-PENALISED = {Fault.REFUSE, Fault.SLOW}
+PENALISED = {Kind.REFUSE, Kind.SLOW}
 """Faults that can keep a claim from being confirmed in time."""
 
+WIRES = {Kind.LOSS, Kind.DUPLICATION, Kind.JITTER, Kind.REPLAY}
+"""Faults of all wires at once, which have no target."""
 
-REPLAYED = 500
-"""Datagrams that an attacker brings at once."""
+NETWORK = WIRES | {Kind.ONE_WAY, Kind.PARTITION}
+"""Faults of what is between the hosts."""
 
-_WIRES = {Fault.LOSS, Fault.DUPLICATION, Fault.JITTER}
-"""Faults of all wires at once."""
-
-_NETWORK = _WIRES | LINE | {Fault.REPLAY}
-
-
-def strike(
-    fault: Fault, cluster: Cluster, random: Random, length: DurationNs
-) -> Callable[[], None]:
-    """Return what makes ``fault`` begin, somewhere, and end after ``length``."""
-    host = random.choice(cluster.hosts)
-    if fault in _WIRES:
-        begin = _spoil_wires(fault, cluster, random)
-    elif fault is Fault.REPLAY:
-        begin = partial(cluster.network.replay, REPLAYED)
-    elif fault in LINE:
-        begin = _cut(fault, cluster, random, host)
-    else:
-        begin = _hurt(fault, host, random)
-
-    where = "net" if fault in _NETWORK else host.label
-
-    def end() -> None:
-        cluster.note(where, f"{fault.name} ends")
-        if fault in _NETWORK:
-            cluster.network.heal()
-        if fault is Fault.LINK or fault not in _NETWORK:
-            repair(host)
-
-    def run() -> None:
-        cluster.note(where, f"{fault.name} begins")
-        begin()
-        cluster.schedule.after(length, end)
-
-    return run
+_DOWN = {Kind.KILL, Kind.POWER, Kind.FORGET, Kind.STOP, Kind.RESTART}
+"""Faults after which an agent starts again."""
 
 
-def repair(host: Host) -> None:
-    """End all that is wrong with ``host``; an agent told to stop is not waited for."""
-    host.slowness = DurationNs(0)
-    host.refuses_claims = host.disk_full = False
+class Faults:
+    """Those of one cluster; each ends what it did, and nothing that another one still does."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._active: list[Fault] = []
+
+    def strike(self, fault: Fault) -> None:
+        """Put the begin of ``fault``, and its end, into the schedule."""
+        self._cluster.schedule.at(fault.at, partial(self._begin, fault))
+
+    def heal(self) -> None:
+        """End all that is wrong; an agent told to stop is not waited for."""
+        self._cluster.note("all", "is healed")
+        self._active.clear()
+        self._cluster.network.heal()
+        for host in self._cluster.hosts:
+            host.slowness = DurationNs(0)
+            host.refuses_claims = host.disk_full = False
+            host.resume()
+            _start(host)
+            host.set_link(_interface(host), up=True)
+
+    def _begin(self, fault: Fault) -> None:
+        self._note(fault, "begins")
+        self._active.append(fault)
+        if fault.kind in NETWORK:
+            _hurt_network(fault, self._cluster)
+        else:
+            _hurt_host(fault, self._cluster.host(fault.targets[0]))
+        if fault.length is not None:
+            self._cluster.schedule.after(fault.length, partial(self._end, fault))
+
+    def _end(self, fault: Fault) -> None:
+        if fault not in self._active:
+            return  # all was healed before
+        self._note(fault, "ends")
+        self._active.remove(fault)
+        if fault.kind in NETWORK:
+            self._heal_network()
+        else:
+            _heal_host(fault, self._cluster.host(fault.targets[0]), self._active)
+
+    def _heal_network(self) -> None:
+        self._cluster.network.heal()
+        for fault in self._active:
+            if fault.kind in NETWORK - {Kind.REPLAY}:
+                _hurt_network(fault, self._cluster)
+
+    def _note(self, fault: Fault, text: str) -> None:
+        self._cluster.note(" ".join(fault.targets) or "net", f"{fault.kind.value} {text}")
+
+
+def _hurt_network(fault: Fault, cluster: Cluster) -> None:
+    network = cluster.network
+    indexes = [cluster.host(node).index for node in fault.targets]
+    match fault.kind:
+        case Kind.ONE_WAY:
+            network.wire(*indexes).cut = True
+        case Kind.PARTITION:
+            network.split(set(indexes))
+        case Kind.REPLAY:
+            network.replay(fault.amount)
+        case Kind.LOSS:
+            for wire in network.wires():
+                wire.loss = fault.amount / 100
+        case Kind.DUPLICATION:
+            for wire in network.wires():
+                wire.duplication = fault.amount / 100
+        case _:
+            for wire in network.wires():
+                wire.jitter, wire.reorders = DurationNs(fault.amount), True
+
+
+def _hurt_host(fault: Fault, host: Host) -> None:
+    match fault.kind:
+        case Kind.KILL:
+            host.kill()
+        case Kind.POWER | Kind.FORGET:
+            host.power_off(forget=fault.kind is Kind.FORGET)
+        case Kind.PAUSE:
+            host.pause()
+        case Kind.STOP:
+            host.stop()
+        case Kind.RESTART:
+            host.restart()
+        case Kind.CLOCK:
+            host.wall_error = DurationNs(fault.amount)
+        case Kind.SLOW:
+            host.slowness = DurationNs(fault.amount)
+        case Kind.REFUSE:
+            host.refuses_claims = True
+        case Kind.LINK:
+            host.set_link(_interface(host), up=False)
+        case _:
+            host.disk_full = True
+
+
+def _heal_host(fault: Fault, host: Host, others: Sequence[Fault]) -> None:
+    lasting = {other.kind for other in others if other.targets == fault.targets}
+    if lasting & (_DOWN if fault.kind in _DOWN else {fault.kind}):
+        return
+    match fault.kind:
+        case Kind.PAUSE:
+            host.resume()
+        case Kind.SLOW:
+            host.slowness = DurationNs(0)
+        case Kind.REFUSE:
+            host.refuses_claims = False
+        case Kind.DISK:
+            host.disk_full = False
+        case Kind.LINK:
+            host.set_link(_interface(host), up=True)
+        case Kind.CLOCK:
+            pass  # a step of the wall clock is not taken back
+        case _:
+            _start(host)
+
+
+def _start(host: Host) -> None:
     if host.stopping:
         host.kill()
-    host.resume()
     host.start()
-    host.set_link("eth0", up=True)
 
 
-def _spoil_wires(fault: Fault, cluster: Cluster, random: Random) -> Callable[[], None]:
-    share = random.choice([0.02, 0.1, 0.2])
-
-    def spoil(wire: Wire) -> None:
-        match fault:
-            case Fault.LOSS:
-                wire.loss = share
-            case Fault.DUPLICATION:
-                wire.duplication = share
-            case _:
-                wire.jitter, wire.reorders = milliseconds(20), True
-
-    def begin() -> None:
-        for wire in cluster.network.wires():
-            spoil(wire)
-
-    return begin
-
-
-def _cut(fault: Fault, cluster: Cluster, random: Random, host: Host) -> Callable[[], None]:
-    indexes = range(len(cluster.hosts))
-    target = random.choice([index for index in indexes if index != host.index])
-    side = {index for index in indexes if random.random() < 0.5}
-
-    def begin() -> None:
-        match fault:
-            case Fault.ONE_WAY:
-                cluster.network.wire(host.index, target).cut = True
-            case Fault.PARTITION:
-                cluster.network.split(side)
-            case _:
-                host.set_link("eth0", up=False)
-
-    return begin
-
-
-def _hurt(fault: Fault, host: Host, random: Random) -> Callable[[], None]:
-    wall_step = DurationNs(24 * random.randrange(-seconds(3600), seconds(3600)))
-    step_time = DurationNs(random.randrange(milliseconds(30)))
-
-    def begin() -> None:
-        match fault:
-            case Fault.KILL:
-                host.kill()
-            case Fault.POWER | Fault.FORGET:
-                host.power_off(forget=fault is Fault.FORGET)
-            case Fault.PAUSE:
-                host.pause()
-            case Fault.STOP:
-                host.stop()
-            case Fault.RESTART:
-                host.restart()
-            case Fault.CLOCK:
-                host.wall_error = wall_step
-            case Fault.SLOW:
-                host.slowness = step_time
-            case Fault.REFUSE:
-                host.refuses_claims = True
-            case _:
-                host.disk_full = True
-
-    return begin
+def _interface(host: Host) -> str:
+    """Return the one that goes down: that of its first group."""
+    return host.settings.groups[0].interface
