@@ -37,6 +37,7 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     ForeignAddressSeen,
+    HostAnswered,
     LinkChanged,
     PathChanged,
     ProcessEnded,
@@ -49,6 +50,7 @@ from haagent.core.events import (
 )
 from haagent.core.group import Group
 from haagent.core.identity import NO_TERM, BootId, GroupId, Term
+from haagent.core.inquiry import Inquiry
 from haagent.core.journal import Journal
 from haagent.core.membership import Membership, Peer
 from haagent.core.messages import (
@@ -64,7 +66,18 @@ from haagent.core.overview import Overview
 from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, GroupSettings, IPAddress
 from haagent.core.status import Status
-from haagent.core.units import DurationNs, Moment, MonoNs, between, later, seconds
+from haagent.core.units import (
+    DurationNs,
+    Moment,
+    MonoNs,
+    between,
+    later,
+    milliseconds,
+    seconds,
+)
+
+LATENESS = milliseconds(5)
+"""Of our own, which puts off what we think of others; less is common on a busy machine."""
 
 TWIN_ALARM = seconds(10)
 CONFIG_ALARM = seconds(30)
@@ -94,7 +107,7 @@ class Agent:
         self._boot = boot
         self._clocks = Clocks()
         self._journal = Journal(self._clocks)
-        self._membership = Membership(self._node, boot, random)
+        self._membership = Membership(self._node, boot, self._timing, random)
         self._outbox = Outbox(
             node=self._node,
             boot=boot,
@@ -103,6 +116,13 @@ class Agent:
             membership=self._membership,
         )
         self._random = random
+        self._inquiry = Inquiry(
+            node=self._node,
+            membership=self._membership,
+            outbox=self._outbox,
+            journal=self._journal,
+            random=random,
+        )
         self._terms = dict(terms)
         """The highest of each group that we are not in."""
         self._links: dict[str, bool] = {}
@@ -164,9 +184,11 @@ class Agent:
 
     def _notice_lateness(self, now: Moment) -> list[Action]:
         lateness = DurationNs(0) if self._due is None else between(self._due, now.mono)
-        if lateness < self._timing.interval // 4:
+        if lateness < LATENESS:
             return []
         self._membership.forgive(now.mono, min(lateness, self._timing.interval))
+        if lateness < self._timing.interval // 4:
+            return []
         silent = [group.silent_for(now) for group in self._groups.values()]
         stall = max(lateness, *silent)
         if stall < self._timing.takeover:
@@ -188,8 +210,8 @@ class Agent:
                 return self._receive(now, event)
             case PathChanged() | StrangerHeard():
                 return self._watch_paths(now, event)
-            case ProcessEnded(path, source):
-                return self._process_ended(now, path, source)
+            case ProcessEnded() | HostAnswered():
+                return self._told_of_peer(now, event)
             case LinkChanged(interface, up):
                 return self._link_changed(now, interface, up=up)
             case AddressRemoved() | ForeignAddressSeen():
@@ -245,9 +267,9 @@ class Agent:
             self._journal.alarm(now, "clock.skew", peer.name, text, lasts=SKEW_ALARM)
         if peer.node == self._node:
             return self._twin_heard(now, group, event, peer)
+        actions: list[Action] = [*self._inquiry.heard(now, group, peer, body)]
         if isinstance(body, Heartbeat):
             self._compare_configuration(now, group, peer, body)
-        actions: list[Action] = []
         if peer.alive and isinstance(body, Heartbeat) and not peer.introduced:
             peer.introduced = True
             self._journal.record(now, "peer.alive", f"{peer.name} is heard")
@@ -328,9 +350,12 @@ class Agent:
                 self._journal.alarm(now, "peer.refused", text, text, lasts=STRANGER_ALARM)
         return []
 
-    def _process_ended(self, now: Moment, path: int, source: IPAddress) -> list[Action]:
+    def _told_of_peer(self, now: Moment, event: ProcessEnded | HostAnswered) -> list[Action]:
+        if isinstance(event, HostAnswered):
+            self._membership.host_answered(now.mono, event.path, event.source, event.protocol)
+            return []
         actions: list[Action] = []
-        for peer in self._membership.process_ended(path, source):
+        for peer in self._membership.process_ended(event.path, event.source):
             text = f"the process of {peer.name} has ended"
             actions += self._peer_died(now, peer, text, RoleReason.MASTER_DIED)
         return actions
@@ -361,6 +386,7 @@ class Agent:
             if isinstance(event, AddressRemoved):
                 group.ownership.removed(now, event.address)
             else:
+                self._membership.address_answered(now.mono, group.election.master, event.address)
                 actions += group.address_seen(now, event.address, event.mac)
         return actions
 
@@ -500,10 +526,12 @@ class Agent:
     def _tick(self, now: Moment) -> list[Action]:
         actions: list[Action] = []
         self._journal.tick(now)
-        for peer in self._membership.expire(now.mono):
-            silence = between(peer.last_heard, now.mono) // 1_000_000
-            text = f"{peer.name} has been silent for {silence} ms"
-            actions += self._peer_died(now, peer, text, RoleReason.MASTER_SILENT)
+        dead, asked = self._membership.judge(now.mono)
+        for peer in dead:
+            actions += self._peer_died(now, peer, peer.epitaph(now.mono), RoleReason.MASTER_SILENT)
+        for peer in asked:
+            shared = [self._groups[key] for key in peer.views if key in self._groups]
+            actions += self._inquiry.ask(now, shared, peer)
         actions += self._mute_for_long(now)
         actions += self._outbox.tick(now)
         actions += self._come_and_go(now)
@@ -517,9 +545,14 @@ class Agent:
 
     def _peer_died(self, now: Moment, peer: Peer, text: str, reason: RoleReason) -> list[Action]:
         peer.introduced = False
-        self._journal.record(now, "peer.dead", text, severity=Severity.WARNING)
+        evidence = self._membership.evidence(now.mono, peer)
+        number = self._journal.record(
+            now, "peer.dead", text, severity=Severity.WARNING, evidence=evidence
+        )
         actions: list[Action] = []
         for group in self._groups.values():
+            if peer.node == group.election.master:
+                group.cause = number
             actions += group.lead(now, Election.peer_lost, peer.node, reason)
         return actions
 

@@ -1,10 +1,10 @@
 """The election of one group's master: a bully election in best-effort mode.
 
 Feed it what happens; each method returns what to say, and :attr:`Election.state` is the
-role to hold from then on.  A candidate asks every living agent once; a better one objects
-and stands itself, one that still hears the master objects, the others grant.  Who does not
-answer in time is not waited for.  Planned moves go by RESIGN: the old master lets go before
-the new one takes hold.
+role to hold from then on.  A candidate asks every living agent whether it would grant, and
+then to grant; a better one objects and stands itself, one that still hears the master
+objects, the others grant.  Who does not answer in time is not waited for.  Planned moves go
+by RESIGN: the old master lets go before the new one takes hold.
 
 What this module does not do: judge who is alive (``membership``), touch an address or
 order releases and words (``ownership``, ``agent``).
@@ -17,6 +17,7 @@ from random import Random
 from typing import assert_never
 
 from haagent.core.actions import Tenure
+from haagent.core.candidacy import Candidacy
 from haagent.core.identity import NOT_ELECTABLE, Ballot, BootId, NodeId, Priority, Rank, Term
 from haagent.core.membership import Membership
 from haagent.core.messages import (
@@ -32,12 +33,15 @@ from haagent.core.messages import (
     ObjectionCode,
     Probe,
     ProbeAck,
+    ProbeRequest,
+    ProbeResult,
     Resign,
     ResignPhase,
     RoleReason,
     State,
 )
-from haagent.core.settings import GroupSettings, HeartbeatSettings, Preempt
+from haagent.core.preemption import Preemption
+from haagent.core.settings import Detection, GroupSettings, HeartbeatSettings, Preempt
 from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds, seconds
 
 PREPARE_TIMEOUT = seconds(2)
@@ -45,9 +49,6 @@ PREPARE_TIMEOUT = seconds(2)
 
 COMMIT_TIMEOUT = milliseconds(250)
 """How long the old master waits for the new one's victory before anybody may stand again."""
-
-TRANSFER_INTERVAL = seconds(1)
-"""How often a better agent repeats its request for a handover."""
 
 CLAIM_PENALTY = seconds(10)
 """How long an agent that could not claim the addresses stays out of the election."""
@@ -93,11 +94,8 @@ class Election:
         self.reason = RoleReason.STARTING
         self.since = MonoNs(0)
         self.master: NodeId | None = None
-        self._ballot = Ballot(node, boot, 0)
-        """Of our newest candidacy; as master, of our mastership."""
-        self._standing_for = RoleReason.NO_MASTER
-        """Why we stand, or would stand when the wait is over."""
-        self._granted: set[NodeId] = set()
+        self._candidacy = Candidacy(node, boot)
+        self._preemption = Preemption()
         self._successor: NodeId | None = None
         self._met: tuple[NodeId, Term] | None = None
         """The mastership that we last asserted ours against."""
@@ -106,14 +104,16 @@ class Election:
         """The mastership that the process before this one has left to us."""
         self.mute = False
         """Whether nothing that we say leaves this host."""
+        self.maintenance = False
+        """Whether this agent is to be kept out, and hands over what it is master of."""
+        self.paused = False
+        """Whether no agent here may become master but by a planned handover."""
         self.restarting = False
         """Whether the next process of this agent is to go on with this mastership."""
         self._due: MonoNs | None = None
         """End of the wait that the state is in."""
         self._prolonged = False
         """Whether that wait was over once, and prolonged because this agent had slept."""
-        self._transfer_due: MonoNs | None = None
-        """When to ask a lesser master for a handover."""
 
     @property
     def priority(self) -> Priority:
@@ -123,18 +123,40 @@ class Election:
     @property
     def electable(self) -> bool:
         out = {State.INIT, State.LISTEN, State.FAULT}
-        return self.state not in out and not self._stopping
+        return self.state not in out and not self._stopping and not self.maintenance
+
+    @property
+    def shown_state(self) -> State:
+        """The state as others see it: a backup whose master has not answered at once suspects."""
+        master = None if self.master is None else self._membership.get(self.master)
+        if self.state is not State.BACKUP or master is None or not master.alive:
+            return self.state
+        suspicion = master.detector.suspicion
+        return State.SUSPECT if suspicion is not None and suspicion.rounds > 1 else State.BACKUP
 
     @property
     def interval(self) -> DurationNs:
-        """How often this agent promises to be heard of in this group."""
-        quiet = self.state in {State.BACKUP, State.FAULT}
-        return self._timing.backup_interval if quiet else self._timing.interval
+        """How often this agent promises to be heard of in this group.
+
+        More often while anything is about to change, so that the others learn of it early.
+        """
+        match self.shown_state:
+            case State.SUSPECT | State.CANDIDATE | State.RESIGNING:
+                return self._timing.fast_interval
+            case State.BACKUP | State.FAULT:
+                return self._timing.backup_interval
+            case _:
+                return self._timing.interval
 
     @property
     def promise(self) -> DurationNs:
         """How soon this agent says that it will be heard of again in this group."""
         return self._timing.restart_interval if self.restarting else self.interval
+
+    @property
+    def slowest_promise(self) -> DurationNs:
+        """What silence is counted by: a short interval for the moment makes nobody dead sooner."""
+        return max(self.promise, self._timing.interval)
 
     @property
     def listens_until(self) -> MonoNs | None:
@@ -157,13 +179,13 @@ class Election:
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
-        waits = (self._due, self._transfer_due)
+        waits = (self._due, self._preemption.due)
         return min((due for due in waits if due is not None), default=None)
 
     def reconfigure(self, group: GroupSettings) -> None:
         """Go on with another priority or preemption; a handover is planned anew."""
         self.group = group
-        self._transfer_due = None
+        self._preemption.cancel()
 
     # What happens to this agent itself.
 
@@ -225,6 +247,14 @@ class Election:
             return []
         return self._leave(now)
 
+    def steer(self, now: MonoNs, *, maintenance: bool, paused: bool) -> list[Say]:
+        """Keep out, and hand over; or keep things as they are; as the operator wants it."""
+        resumed = (self.maintenance or self.paused) and not (maintenance or paused)
+        self.maintenance, self.paused = maintenance, paused
+        if resumed and self.state is State.BACKUP and self.master is None:
+            self._due = now
+        return self.tick(now)
+
     # What peers say, and that they fall silent.
 
     def heard(self, now: MonoNs, header: Header, body: Body) -> list[Say]:
@@ -239,11 +269,13 @@ class Election:
         if not overtaken or self.state is not State.MASTER or header.state.owns_addresses:
             return []
         self.term = self._next_term()
-        return [Say(Coordinator(ballot=self._ballot))]
+        return [Say(Coordinator(ballot=self._candidacy.ballot))]
 
     def _heard_body(self, now: MonoNs, header: Header, body: Body) -> list[Say]:
         match body:
-            case Heartbeat() | Probe() | ProbeAck() | Coordinator():
+            case Heartbeat() | Probe() | ProbeAck() | ProbeRequest() | ProbeResult():
+                return self._heard_view(now, header)
+            case Coordinator():
                 return self._heard_view(now, header)
             case Call(kind=ElectionKind.TRANSFER):
                 return self._heard_transfer(now, header)
@@ -277,21 +309,21 @@ class Election:
                 return []
             self._due = None
             return self._wait_over(now)
-        if self._transfer_due is not None and now >= self._transfer_due:
+        if self._preemption.due is not None and now >= self._preemption.due:
             return self._ask_transfer(now)
-        return []
+        return self._drain(now)
 
     def _wait_over(self, now: MonoNs) -> list[Say]:
         match self.state:
             case State.LISTEN | State.BACKUP:
                 return self._stand(now)
             case State.CANDIDATE:
-                return self._win(now)
+                return self._next_round(now)
             case State.RESIGNING:
                 return self._abort(now)
             case State.FAULT if not self._stopping and self.reason is not RoleReason.LINK_DOWN:
                 return self._listen(now, RoleReason.STARTING)
-            case State.FAULT | State.INIT | State.MASTER:
+            case State.FAULT | State.INIT | State.MASTER | State.SUSPECT:
                 return []
             case _:
                 assert_never(self.state)
@@ -300,14 +332,14 @@ class Election:
 
     def _master_lost(self, now: MonoNs, reason: RoleReason) -> list[Say]:
         self.master = None
-        self._transfer_due = None
+        self._preemption.cancel()
         if self.state is not State.BACKUP:
             return []
         for header in self._membership.voters(self.group.id).values():
             if header.state is State.MASTER:
                 return self._heard_master(now, header)
         position = len(self._membership.better(self.group.id, self.rank))
-        self._standing_for = reason
+        self._candidacy.reason = reason
         self._due = later(now, DurationNs(position * self._timing.stagger))
         return self._wait_over_now(now)
 
@@ -316,43 +348,66 @@ class Election:
         return self.tick(now) if self._due is not None and self._due <= now else []
 
     def _stand(self, now: MonoNs) -> list[Say]:
-        # The dead are asked as well: it is the last probe before two masters.  Three lost
-        # heartbeats in a row are not rare at 10 % loss, three lost round trips are.
         if self.state is State.LISTEN:
-            self._standing_for = RoleReason.NO_MASTER
+            self._candidacy.reason = RoleReason.NO_MASTER
         if self._stopping:
             return self._leave(now)
         if self.mute:
             return self._fail(now, RoleReason.NO_PATH)
-        self._draw_ballot()
-        if not self._membership.peers():
+        self.master = None
+        self._preemption.cancel()
+        if self.paused or self.maintenance:
+            self._become(now, State.BACKUP, self.reason)
+            return []
+        self._candidacy.begin()
+        if not self._may_answer():
             return self._win(now)
-        self._granted = set()
-        self.master = self._transfer_due = None
-        self._become(now, State.CANDIDATE, self._standing_for)
-        self._due = later(now, self._timing.answer_timeout)
-        call = Call(kind=ElectionKind.VOTE, ballot=self._ballot, proposed_term=self._next_term())
-        return [Say(call)]
+        self._become(now, State.CANDIDATE, self._candidacy.reason)
+        return self._ask(now, ElectionKind.PRE)
 
-    def _draw_ballot(self) -> None:
-        self._ballot = Ballot(self._node, self._boot, self._ballot.number + 1)
+    def _may_answer(self) -> bool:
+        # Whoever was probed five times need not be asked once more.  A fixed timeout has asked
+        # nobody: three lost heartbeats in a row are not rare at 10 % loss, three lost round
+        # trips are.
+        if self._timing.detection is Detection.FIXED:
+            return bool(self._membership.peers())
+        return bool(self._voters())
+
+    def _ask(self, now: MonoNs, kind: ElectionKind) -> list[Say]:
+        self._due = later(now, self._timing.answer_timeout)
+        return [Say(self._candidacy.ask(kind, self._next_term()))]
+
+    def _next_round(self, now: MonoNs) -> list[Say]:
+        if self._candidacy.kind is ElectionKind.PRE:
+            return self._ask(now, ElectionKind.VOTE)
+        return self._win(now)
 
     def _win(self, now: MonoNs) -> list[Say]:
         self.term = self._next_term()
         return self._rule(now)
 
     def _rule(self, now: MonoNs) -> list[Say]:
-        self._become(now, State.MASTER, self._standing_for)
+        self._become(now, State.MASTER, self._candidacy.reason)
         self.master = self._node
-        self._due = self._transfer_due = self._successor = None
-        return [Say(Coordinator(ballot=self._ballot))]
+        self._due = self._successor = None
+        self._preemption.cancel()
+        return [Say(Coordinator(ballot=self._candidacy.ballot))]
 
     def _go_on(self, now: MonoNs, tenure: Tenure) -> list[Say]:
         # Under the same term: to everybody else it is the same mastership.
         self.term = tenure.term
-        self._standing_for = RoleReason.RESTARTED
-        self._draw_ballot()
+        self._candidacy.reason = RoleReason.RESTARTED
+        self._candidacy.begin()
         return self._rule(now)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the others answered to our newest candidacy."""
+        return tuple(self._candidacy.answers)
+
+    def _name(self, node: NodeId) -> str:
+        peer = self._membership.get(node)
+        return f"{node:016x}" if peer is None else peer.name
 
     def _voters(self) -> set[NodeId]:
         return set(self._membership.voters(self.group.id))
@@ -361,13 +416,15 @@ class Election:
         return Term(self.term + 1)
 
     def _heard_answer(self, now: MonoNs, header: Header, answer: Answer) -> list[Say]:
-        if self.state is not State.CANDIDATE or answer.ballot != self._ballot:
+        if self.state is not State.CANDIDATE or answer.ballot != self._candidacy.ballot:
             return []
         if answer.objection is None or self._may_ignore(answer.objection):
-            self._granted.add(header.sender)
+            self._candidacy.granted(header.sender, self._name(header.sender))
             # What is granted after the wait was granted before what else waits unread.
             in_time = self._due is not None and now <= self._due and not self._prolonged
-            return self._win(now) if in_time and self._granted >= self._voters() else []
+            all_granted = in_time and self._candidacy.has(self._voters())
+            return self._next_round(now) if all_granted else []
+        self._candidacy.objected(self._name(header.sender), answer.objection.code.text)
         self.term = max(self.term, answer.objection.term)
         self._become(now, State.BACKUP, RoleReason.GAVE_WAY)
         self._due = later(now, self._back_off(answer.objection))
@@ -377,7 +434,7 @@ class Election:
         # A better agent that has just started is worth waiting for when all start
         # together, but not when a group has lost its master.
         not_ready = objection.code is ObjectionCode.NOT_READY
-        return not_ready and self._standing_for is not RoleReason.NO_MASTER
+        return not_ready and self._candidacy.reason is not RoleReason.NO_MASTER
 
     def _back_off(self, objection: Objection) -> DurationNs:
         match objection.code:
@@ -385,6 +442,9 @@ class Election:
                 return DurationNs(3 * self._timing.answer_timeout)
             case ObjectionCode.TERM:
                 return DurationNs(self._random.randrange(self._timing.answer_timeout))
+            case ObjectionCode.ALIVE if self._candidacy.reason is RoleReason.MASTER_DIED:
+                # Told by a connection; the other one will be told as soon.
+                return self._timing.answer_timeout
             case _:
                 return milliseconds(objection.remaining_ms)
 
@@ -404,8 +464,10 @@ class Election:
 
     def _object(self, now: MonoNs, header: Header, call: Call) -> Objection | None:
         candidate = header.rank
-        if (age := self._master_age(now)) is not None and self.master != header.sender:
-            return self._objection(ObjectionCode.ALIVE, DurationNs(self._timing.takeover - age))
+        if self._knows_master(now) and self.master != header.sender:
+            return self._objection(ObjectionCode.ALIVE, self._timing.late)
+        if self.paused:
+            return self._objection(ObjectionCode.PAUSED, self._timing.listen)
         if self.electable and self.rank > candidate:
             return self._objection(ObjectionCode.RANK, self._timing.answer_timeout)
         own = Rank(self.group.priority, self._node)
@@ -415,18 +477,13 @@ class Election:
             return self._objection(ObjectionCode.TERM, self._timing.answer_timeout)
         return None
 
-    def _master_age(self, now: MonoNs) -> DurationNs | None:
-        # Who hears the master knows that its fence may be open: the veto against a claim of
-        # one that does not hear it, or heard it longer ago.
+    def _knows_master(self, now: MonoNs) -> bool:
+        # Who hears the master, or sees its host answer, knows that its fence may be open: the
+        # veto against a claim of one that does not.
         if self.state.owns_addresses:
-            return DurationNs(0)
+            return True
         peer = None if self.master is None else self._membership.get(self.master)
-        if peer is None or not peer.alive or self.group.id not in peer.views:
-            return None
-        age = between(peer.last_heard, now)
-        # As the master has promised, which is more while it restarts.
-        lease = 3 * milliseconds(peer.views[self.group.id].header.interval_ms)
-        return age if age < lease else None
+        return peer is not None and self.group.id in peer.views and peer.vouched_for(now)
 
     def _objection(self, code: ObjectionCode, remaining: DurationNs) -> Objection:
         remaining_ms = max(0, -(-remaining // 1_000_000))
@@ -436,7 +493,7 @@ class Election:
         if self.state is not State.BACKUP:
             return []
         if self.master is not None:
-            self._standing_for = RoleReason.MASTER_SILENT
+            self._candidacy.reason = RoleReason.MASTER_SILENT
         return self._stand(now)
 
     def _give_way(self, now: MonoNs) -> None:
@@ -471,11 +528,11 @@ class Election:
         return []
 
     def _follow(self, now: MonoNs, master: Header) -> None:
-        lost = {RoleReason.HANDED_OVER, RoleReason.OUTRANKED}
+        lost = {RoleReason.HANDED_OVER, RoleReason.OUTRANKED, RoleReason.UNHEARD}
         keep = self.state is State.BACKUP and self.reason in lost
         self._become(now, State.BACKUP, self.reason if keep else RoleReason.FOLLOWING)
         self.master = master.sender
-        self._transfer_due = None
+        self._preemption.cancel()
 
     def _is_stale(self, header: Header) -> bool:
         # While two masters settle, follow the one that will win.
@@ -486,19 +543,33 @@ class Election:
 
     def _meet(self, now: MonoNs, header: Header) -> list[Say]:
         if header.rank > self.rank:
-            self._due = self._successor = None
-            if self._stopping:
-                return self._leave(now)
-            self._become(now, State.BACKUP, RoleReason.OUTRANKED)
-            self.master = header.sender
-            return []
+            return self._step_down(now, header, RoleReason.OUTRANKED)
+        if self._is_unheard(now, header):
+            return self._step_down(now, header, RoleReason.UNHEARD)
         if (meeting := (header.sender, header.term)) == self._met:
             return []
         # Rank decides, not the term: an agent that flaps alone cannot win by counting up.
         # Even a master of a lower term has told the neighbours that the addresses are its.
         self._met = meeting
         self.term = Term(max(self.term, header.term) + 1)
-        return [Say(Coordinator(ballot=self._ballot))]
+        return [Say(Coordinator(ballot=self._candidacy.ballot))]
+
+    def _step_down(self, now: MonoNs, header: Header, reason: RoleReason) -> list[Say]:
+        self._due = self._successor = None
+        if self._stopping:
+            return self._leave(now)
+        self._become(now, State.BACKUP, reason)
+        self.master = header.sender
+        return []
+
+    def _is_unheard(self, now: MonoNs, header: Header) -> bool:
+        """Return whether a lesser master has had the time to hear us, and does not.
+
+        It will never give way: of the two, only this agent knows that there are two.
+        """
+        peer = self._membership.get(header.sender)
+        since = None if peer is None else peer.deaf_since
+        return since is not None and between(since, now) >= self._timing.takeover
 
     def _heard_goodbye(self, now: MonoNs, header: Header) -> list[Say]:
         if header.sender == self._successor and self.state is State.RESIGNING:
@@ -511,20 +582,22 @@ class Election:
 
     def _plan_transfer(self, now: MonoNs, master: Header) -> None:
         wanted = self.group.preempt is not Preempt.NEVER and self.rank > master.rank
-        if not wanted or not self.electable:
-            self._transfer_due = None
-        elif self._transfer_due is None:
-            after = self.group.preempt is Preempt.AFTER
-            delay = self.group.preempt_after if after else DurationNs(0)
-            self._transfer_due = later(now, delay)
+        peer = self._membership.get(master.sender)
+        hears_us = peer is not None and (peer.hears_us or peer.deaf_since is None)
+        if wanted and self.electable and hears_us and not (self.paused or master.paused):
+            self._preemption.plan(now, self.group)
+        else:
+            self._preemption.cancel()
 
     def _ask_transfer(self, now: MonoNs) -> list[Say]:
-        self._transfer_due = later(now, TRANSFER_INTERVAL)
+        self._preemption.ask_again(now)
         if self.state is not State.BACKUP or self.master is None:
-            self._transfer_due = None
+            self._preemption.cancel()
             return []
         call = Call(
-            kind=ElectionKind.TRANSFER, ballot=self._ballot, proposed_term=self._next_term()
+            kind=ElectionKind.TRANSFER,
+            ballot=self._candidacy.ballot,
+            proposed_term=self._next_term(),
         )
         return [Say(call, to=self.master)]
 
@@ -532,6 +605,13 @@ class Election:
         if self.state is State.MASTER and header.electable and header.rank > self.rank:
             return self._prepare(now, header.sender)
         return []
+
+    def _drain(self, now: MonoNs) -> list[Say]:
+        """Hand over for maintenance as soon as there is somebody to hand over to."""
+        if self.state is not State.MASTER or not self.maintenance or self._stopping:
+            return []
+        successors = self._membership.better(self.group.id, Rank(NOT_ELECTABLE, NodeId(0)))
+        return self._prepare(now, successors[0]) if successors else []
 
     def _prepare(self, now: MonoNs, successor: NodeId) -> list[Say]:
         self._become(now, State.RESIGNING, RoleReason.HANDED_OVER)
@@ -544,7 +624,7 @@ class Election:
         assert successor is not None
         if self._stopping:
             return self._leave(now)
-        self._standing_for = RoleReason.HANDOVER_FAILED
+        self._candidacy.reason = RoleReason.HANDOVER_FAILED
         return [self._resign(ResignPhase.ABORT, successor), *self._rule(now)]
 
     def _heard_resign(self, now: MonoNs, header: Header, resign: Resign) -> list[Say]:
@@ -561,7 +641,7 @@ class Election:
 
     def _waits_for(self, node: NodeId, ballot: Ballot) -> bool:
         waiting = self.state is State.RESIGNING and node == self._successor
-        return waiting and ballot == self._ballot
+        return waiting and ballot == self._candidacy.ballot
 
     def _commit(self, now: MonoNs, successor: NodeId) -> list[Say]:
         self._become(now, State.BACKUP, RoleReason.HANDED_OVER)
@@ -573,33 +653,35 @@ class Election:
         if self.state is not State.BACKUP:
             return []
         if successor == self._node and self.electable:
-            self._standing_for = RoleReason.HANDOVER
-            self._draw_ballot()
+            self._candidacy.reason = RoleReason.HANDOVER
+            self._candidacy.begin()
             return self._win(now)
         self._await_coordinator(now)
         return []
 
     def _await_coordinator(self, now: MonoNs) -> None:
         self.master = None
-        self._transfer_due = None
-        self._standing_for = RoleReason.MASTER_LEFT
+        self._preemption.cancel()
+        self._candidacy.reason = RoleReason.MASTER_LEFT
         self._due = later(now, COMMIT_TIMEOUT)
 
     def _resign(self, phase: ResignPhase, successor: NodeId) -> Say:
-        return Say(Resign(phase=phase, ballot=self._ballot, successor=successor))
+        return Say(Resign(phase=phase, ballot=self._candidacy.ballot, successor=successor))
 
     # Changes of state.
 
     def _listen(self, now: MonoNs, reason: RoleReason) -> list[Say]:
         self._become(now, State.LISTEN, reason)
-        self.master = self._transfer_due = self._successor = None
+        self.master = self._successor = None
+        self._preemption.cancel()
         self._due = later(now, self._timing.listen)
         return []
 
     def _fail(self, now: MonoNs, reason: RoleReason) -> list[Say]:
         was_in = self.state not in {State.INIT, State.FAULT}
         self._become(now, State.FAULT, reason)
-        self.master = self._due = self._transfer_due = self._successor = None
+        self.master = self._due = self._successor = None
+        self._preemption.cancel()
         return [Say(Goodbye(reason=reason))] if was_in else []
 
     def _leave(self, now: MonoNs) -> list[Say]:
@@ -610,5 +692,7 @@ class Election:
     def _become(self, now: MonoNs, state: State, reason: RoleReason) -> None:
         if self.state is not state:
             self.since = now
+            if self.state.owns_addresses and not state.owns_addresses:
+                self._preemption.lost(now, reason)
         self.state = state
         self.reason = reason

@@ -28,6 +28,9 @@ from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milli
 
 P = ParamSpec("P")
 
+ANNOUNCEMENTS = 3
+"""Heartbeats that promise a longer interval before it applies, because two may be lost."""
+
 ASK_BEFORE = milliseconds(60)
 """How long before the end of listening the link is asked who has the addresses."""
 
@@ -55,12 +58,19 @@ class Group:
         self.election = election
         self.ownership = Ownership(group, journal)
         self.config_hash = _config_hash(settings.heartbeat, group)
+        self._node = settings.node_id
         self._node_name = settings.node
         self._membership = membership
         self._journal = journal
         self._outbox = outbox
         self._timing = settings.heartbeat
         self._heartbeat_due: MonoNs | None = None
+        self._pace = election.interval
+        """How often heartbeats are sent now: as promised, or oftener."""
+        self._announced = 0
+        """Heartbeats that have promised a longer interval than the pace."""
+        self.cause: int | None = None
+        """Number of the record that the next change of master follows from."""
         self._asked_for: MonoNs | None = None
         """The end of listening before which we have asked for the addresses."""
         self._reserved = NO_TERM
@@ -75,10 +85,12 @@ class Group:
     ) -> list[Action]:
         """Let ``change`` happen to the election; return what follows from it, in order."""
         election = self.election
-        state, term = election.state, election.term
+        state, term, master = election.state, election.term, election.master
         says = change(election, now.mono, *args, **kwargs)
         if election.state is not state:
             self._role_changed(now, state)
+        if election.master not in (master, None, self._node):
+            self._master_changed(now)
         words: list[Action] = []
         for say in says:
             words += self._outbox.say(now, election, say)
@@ -161,7 +173,7 @@ class Group:
         """Return how long the peers of this master have missed its heartbeats; 0 when none."""
         if self._heartbeat_due is None or not self.election.state.owns_addresses:
             return DurationNs(0)
-        return DurationNs(now.mono - self._heartbeat_due + self.election.interval)
+        return DurationNs(now.mono - self._heartbeat_due + self._pace)
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
@@ -184,6 +196,10 @@ class Group:
         if self._ask_due is None or now.mono < self._ask_due:
             return []
         self._asked_for = self.election.listens_until
+        return self.ask_for_addresses()
+
+    def ask_for_addresses(self) -> list[Action]:
+        """Return the question who on the link has the addresses."""
         interface = self.settings.interface
         return [AskAddress(interface=interface, address=a) for a in self.settings.addresses]
 
@@ -196,18 +212,43 @@ class Group:
     def _role_changed(self, now: Moment, before: State) -> None:
         election = self.election
         self._heartbeat_due = now.mono
-        self._journal.record(
+        self.cause = self._journal.record(
             now,
             "role.changed",
             f"{before.name.lower()} -> {election.state.name.lower()}: {election.reason.text}",
             group=self.settings.name,
             term=election.term,
+            cause=self.cause,
+            evidence=election.answers if before is State.CANDIDATE else (),
+        )
+
+    def _master_changed(self, now: Moment) -> None:
+        election = self.election
+        master = None if election.master is None else self._membership.get(election.master)
+        name = "?" if master is None else master.name
+        self.cause = self._journal.record(
+            now,
+            "master.changed",
+            f"{name} is master",
+            group=self.settings.name,
+            term=election.term,
+            cause=self.cause,
         )
 
     def _beat(self, now: Moment) -> list[Action]:
-        if self._heartbeat_due is None or now.mono < self._heartbeat_due:
+        if self._heartbeat_due is None:
             return []
-        self._heartbeat_due = later(now.mono, self.election.interval)
+        wanted = self.election.interval
+        if now.mono < self._heartbeat_due and wanted >= self._pace:
+            return []
+        # In rhythm, because the peers measure how late we are; unless it is lost anyway.
+        in_rhythm = 0 <= between(self._heartbeat_due, now.mono) < wanted // 2
+        due = self._heartbeat_due if in_rhythm else now.mono
+        # A shorter interval counts at once, a longer one when it has been announced.
+        self._announced = self._announced + 1 if wanted > self._pace else 0
+        if wanted < self._pace or self._announced > ANNOUNCEMENTS:
+            self._pace, self._announced = wanted, 0
+        self._heartbeat_due = later(due, self._pace)
         if self.election.stopped or self.election.reason is RoleReason.DUPLICATE_NODE:
             # After the goodbye there is nothing to promise; and two voices under one name
             # would confuse everybody else, so that ours stays silent.

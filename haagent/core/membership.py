@@ -11,22 +11,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from haagent.core.detector import FixedTimeout, Verdict
+from haagent.core.detector import Detector, Verdict
 from haagent.core.events import DatagramReceived
 from haagent.core.identity import BootId, GroupId, NodeId, Rank
 from haagent.core.messages import (
     Answer,
     DiscardReason,
+    Flag,
     Goodbye,
     Header,
     Heard,
     Heartbeat,
     Probe,
     ProbeAck,
+    ProbeRequest,
+    ProbeResult,
     RoleReason,
 )
 from haagent.core.replay import ReplayWindow
-from haagent.core.settings import IPAddress
+from haagent.core.settings import HeartbeatSettings, IPAddress, patience
 from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds
 
 CHALLENGE_INTERVAL = milliseconds(50)
@@ -34,6 +37,10 @@ CHALLENGE_INTERVAL = milliseconds(50)
 
 MAX_PENDING = 32
 """Bound on boots that are being challenged; the oldest gives way."""
+
+
+_TO_ONE = Probe | ProbeAck | ProbeRequest | ProbeResult | Answer
+"""What counts for its destination alone."""
 
 
 @dataclass(slots=True)
@@ -48,7 +55,7 @@ class View:
 class Peer:
     """One proven boot of another agent."""
 
-    def __init__(self, header: Header, at: MonoNs) -> None:
+    def __init__(self, header: Header, at: MonoNs, timing: HeartbeatSettings) -> None:
         self.node = header.sender
         self.boot = header.boot
         self.name = f"{header.sender:016x}"
@@ -61,9 +68,18 @@ class Peer:
         self.introduced = False
         """Whether it has said its name since it was found alive."""
         self.hears_us = False
+        self.deaf_since: MonoNs | None = at
+        """Since when it says that it does not hear us."""
+        self.turned_deaf = False
+        """Whether it has heard us before, since we hear it."""
+        self.misses_multicast = False
+        """Whether it says that nothing that we send to all arrives."""
         self.window = ReplayWindow(header.sequence)
-        self.detector = FixedTimeout(at, milliseconds(header.timeout_ms))
+        self.detector = Detector(timing, at)
+        self._broadcast_at = at
+        """When anything last arrived that it had sent to all."""
         self._newest_sequence = header.sequence
+        self._deafness = patience(timing.backup_interval)
 
     def heard(self, event: DatagramReceived, us: NodeId) -> None:
         """Take in an admitted datagram."""
@@ -73,20 +89,42 @@ class Peer:
         self.ended.discard(event.path)
         self._newest_sequence = max(self._newest_sequence, header.sequence)
         self._keep_view(header, body if isinstance(body, Heartbeat) else None, event.received_at)
+        if not header.flags & Flag.UNICAST:
+            self._broadcast_at = event.received_at
         if isinstance(body, Heartbeat):
             self.name = body.name
-            self.hears_us = any(entry.node == us for entry in body.heard)
+            self._keep_ears(event.received_at, body, us)
+            stream = (event.path, header.group)
+            interval = milliseconds(header.interval_ms)
+            self.detector.heartbeat(stream, event.received_at, interval)
         if isinstance(body, Goodbye) and body.reason is RoleReason.STOPPING:
             del self.views[header.group]
+            self.detector.forget(header.group)
         self.alive = bool(self.views)
-        self.detector.heard(event.received_at, self._timeout(header))
+        self.detector.lives(event.received_at, self._timeout(header))
+
+    def epitaph(self, now: MonoNs) -> str:
+        """Return how it was found dead, once it has been."""
+        silence = f"{self.name} has been silent for {between(self.last_heard, now) // 1_000_000} ms"
+        suspicion = self.detector.suspicion
+        if suspicion is None:
+            return silence
+        if suspicion.answers:
+            return f"{silence}, though its host answers: its agent hangs"
+        return f"{silence}, and its host does not answer"
+
+    def dies(self) -> None:
+        """Take in that it is dead."""
+        self.alive = self.hears_us = self.turned_deaf = self.misses_multicast = False
+        self.deaf_since = None
 
     def forget(self, group: GroupId) -> None:
         """Go by what it said of other groups; without any it is no longer there for us."""
         if group in self.views:
             left = self.views.pop(group)
             self.alive = self.alive and bool(self.views)
-            self.detector.heard(self.last_heard, self._timeout(left.header))
+            self.detector.forget(group)
+            self.detector.lives(self.last_heard, self._timeout(left.header))
 
     def speaks_from(self, event: DatagramReceived) -> bool:
         """Return whether ``event`` came from where this peer was last heard on that path."""
@@ -104,7 +142,42 @@ class Peer:
             node=self.node,
             sequence_low=self._newest_sequence & 0xFFFF_FFFF,
             age_us=between(self.last_heard, now) // 1000,
+            by_unicast_only=self.by_unicast_only,
         )
+
+    @property
+    def by_unicast_only(self) -> bool:
+        """Whether what it sends to all has not arrived for as long as would make it dead."""
+        return between(self._broadcast_at, self.last_heard) > self._shortest_timeout()
+
+    def vouched_for(self, now: MonoNs) -> bool:
+        """Return whether this agent itself knows it to live, or its host to answer still."""
+        suspicion = self.detector.suspicion
+        heard_of_late = between(self.last_heard, now) < self._shortest_timeout()
+        return self.alive and heard_of_late and (suspicion is None or bool(suspicion.answers))
+
+    def is_deaf(self, now: MonoNs) -> bool:
+        """Return whether it is known not to hear us, though we hear it."""
+        if self.deaf_since is None or not self.alive:
+            return False
+        return self.turned_deaf or now >= later(self.deaf_since, self._deafness)
+
+    def relayed(self, now: MonoNs, heard: Heard) -> bool:
+        """Take in what another agent heard of it; return whether only that keeps it alive."""
+        at = MonoNs(now - heard.age_us * 1000)
+        timeout = self._shortest_timeout()
+        punctual = self.alive and self.detector.relayed(now, at, timeout)
+        return punctual and between(self.last_heard, now) >= timeout
+
+    def _keep_ears(self, at: MonoNs, heartbeat: Heartbeat, us: NodeId) -> None:
+        entry = next((entry for entry in heartbeat.heard if entry.node == us), None)
+        hears = entry is not None and entry.age_us * 1000 < self._deafness
+        if hears:
+            self.deaf_since = None
+        elif self.deaf_since is None:
+            self.deaf_since, self.turned_deaf = at, self.hears_us
+        self.hears_us = hears
+        self.misses_multicast = entry is not None and entry.by_unicast_only
 
     def _keep_view(self, header: Header, heartbeat: Heartbeat | None, at: MonoNs) -> None:
         old = self.views.get(header.group)
@@ -118,6 +191,9 @@ class Peer:
         # A peer that is master of any group speaks often: its shortest promise counts.
         promises = [view.header.timeout_ms for view in self.views.values()]
         return milliseconds(min(promises, default=header.timeout_ms))
+
+    def _shortest_timeout(self) -> DurationNs:
+        return milliseconds(min((v.header.timeout_ms for v in self.views.values()), default=0))
 
 
 @dataclass(slots=True)
@@ -137,20 +213,29 @@ class Refused:
 class Membership:
     """All other agents that one agent knows of."""
 
-    def __init__(self, node: NodeId, boot: BootId, random: Random) -> None:
+    def __init__(
+        self, node: NodeId, boot: BootId, timing: HeartbeatSettings, random: Random
+    ) -> None:
         self._node = node
         self._boot = boot
+        self._timing = timing
         self._random = random
         self._peers: dict[NodeId, Peer] = {}
         self._pending: dict[tuple[NodeId, BootId], _Challenge] = {}
         self._forgiven_until = MonoNs(0)
+        self._references = {
+            (path, settings.reference): MonoNs(0)
+            for path, settings in enumerate(timing.paths)
+            if settings.reference is not None
+        }
+        """When each reference last answered."""
 
     def admit(self, now: MonoNs, event: DatagramReceived) -> Peer | Refused:
         """Return the peer whose datagram this is, or why it must change nothing."""
         header, body = event.datagram.header, event.datagram.body
         if (header.sender, header.boot) == (self._node, self._boot):
             return Refused(DiscardReason.OWN)
-        if isinstance(body, Probe | ProbeAck | Answer) and body.destination != self._node:
+        if isinstance(body, _TO_ONE) and body.destination != self._node:
             return Refused(DiscardReason.OTHER_DESTINATION)
         peer = self._peers.get(header.sender)
         if peer is None or peer.boot != header.boot:
@@ -160,15 +245,78 @@ class Membership:
         peer.heard(event, self._node)
         return peer
 
-    def expire(self, now: MonoNs) -> list[Peer]:
-        """Return the peers that are found dead now, each once."""
+    def judge(self, now: MonoNs) -> tuple[list[Peer], list[Peer]]:
+        """Return the peers that are found dead now, each once, and those to be asked now."""
         if now < self._forgiven_until:
-            return []
-        alive = [peer for peer in self._peers.values() if peer.alive]
-        dead = [peer for peer in alive if peer.detector.verdict(now) is Verdict.DEAD]
-        for peer in dead:
-            peer.alive = False
-        return dead
+            return [], []
+        dead, asked = [], []
+        for peer in self._peers.values():
+            if not peer.alive or now < peer.detector.deadline():
+                continue
+            verdict = peer.detector.tick(now, isolated=self.isolated_from(peer))
+            if verdict is Verdict.DEAD:
+                peer.dies()
+                dead.append(peer)
+            elif verdict is Verdict.ASK:
+                asked.append(peer)
+        return dead, asked
+
+    def isolated_from(self, suspect: Peer) -> bool:
+        """Return whether nobody at all was heard since ``suspect`` was late.
+
+        Then it is this agent that is cut off.  Without a reference nobody can tell.
+        """
+        suspicion = suspect.detector.suspicion
+        if suspicion is None or not self._references:
+            return False
+        others = (peer.last_heard for peer in self._peers.values() if peer is not suspect)
+        return all(at < suspicion.since for at in (*others, *self._references.values()))
+
+    def address_answered(self, now: MonoNs, master: NodeId | None, address: IPAddress) -> None:
+        """Take in that somebody still answers for a virtual address of ``master``."""
+        peer = None if master is None else self._peers.get(master)
+        if peer is not None:
+            peer.detector.host_answered(now, str(address))
+
+    def evidence(self, now: MonoNs, dead: Peer) -> tuple[str, ...]:
+        """Return what the death of a peer was found out by, a line each."""
+        lines = [
+            f"last heard {between(at, now) // 1_000_000} ms ago on path {path}, from {source}"
+            for path, (source, at) in dead.paths.items()
+        ]
+        lines += [f"its process ended, as told on path {path}" for path in sorted(dead.ended)]
+        suspicion = dead.detector.suspicion
+        if suspicion is not None:
+            late_ms = between(suspicion.since, now) // 1_000_000
+            lines.append(f"late for {late_ms} ms, no answer to {suspicion.rounds} rounds of probes")
+            answers = [
+                f"{how} after {between(suspicion.since, at) // 1_000_000} ms"
+                for how, at in suspicion.answers.items()
+            ]
+            lines.append(f"its host: {', '.join(answers) or 'no answer'}")
+            lines += [
+                f"{other.name} was asked, and does not hear it of late"
+                for other in self.living()
+                if other is not dead
+            ]
+            lines += [
+                f"reference {address}: "
+                + ("answers" if at >= suspicion.since else "does not answer")
+                for (_, address), at in self._references.items()
+            ]
+        return tuple(lines)
+
+    def references(self) -> Iterator[tuple[int, IPAddress]]:
+        """Yield the third parties that tell whether this agent is cut off: path and address."""
+        yield from self._references
+
+    def host_answered(self, now: MonoNs, path: int, source: IPAddress, how: str) -> None:
+        """Take in that a kernel has answered: that of a peer, or a reference."""
+        if (path, source) in self._references:
+            self._references[path, source] = now
+        for peer in self._peers.values():
+            if peer.paths.get(path, (None,))[0] == source:
+                peer.detector.host_answered(now, how)
 
     def process_ended(self, path: int, source: IPAddress) -> list[Peer]:
         """Return the peers whose process has ended on every path on which they were heard."""
@@ -176,8 +324,9 @@ class Membership:
         for peer in self._peers.values():
             if peer.alive and not peer.restarting and peer.paths.get(path, (None,))[0] == source:
                 peer.ended.add(path)
-                peer.alive = peer.ended != peer.paths.keys()
-                dead += [] if peer.alive else [peer]
+                if peer.ended == peer.paths.keys():
+                    peer.dies()
+                    dead.append(peer)
         return dead
 
     def places(self) -> frozenset[tuple[int, IPAddress]]:
@@ -196,6 +345,8 @@ class Membership:
         not make its sender dead, not even that of a peer that we meet only now.
         """
         self._forgiven_until = later(now, lateness)
+        for peer in self._peers.values():
+            peer.detector.overslept(now)
 
     def deadline(self) -> MonoNs | None:
         """Return when the next living peer is due to be found dead."""
@@ -262,7 +413,7 @@ class Membership:
     def _establish(self, event: DatagramReceived) -> Peer:
         header = event.datagram.header
         known = self._peers.get(header.sender)
-        peer = Peer(header, event.received_at)
+        peer = Peer(header, event.received_at, self._timing)
         if known is not None:
             peer.name = known.name
         peer.heard(event, self._node)

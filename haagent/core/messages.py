@@ -235,6 +235,23 @@ class ObjectionCode(IntEnum):
     AMNESIA = 7
     CONFIG = 8
 
+    @property
+    def text(self) -> str:
+        """Return the objection as a person reads it."""
+        return _OBJECTION_TEXT[self]
+
+
+_OBJECTION_TEXT = {
+    ObjectionCode.ALIVE: "hears the master, or its host answers",
+    ObjectionCode.LEASE: "has promised to wait for another master",
+    ObjectionCode.RANK: "ranks higher",
+    ObjectionCode.TERM: "knows of a higher term",
+    ObjectionCode.PAUSED: "is paused",
+    ObjectionCode.NOT_READY: "would rank higher, and has just started",
+    ObjectionCode.AMNESIA: "does not know what it has promised",
+    ObjectionCode.CONFIG: "has another configuration",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objection:

@@ -10,10 +10,13 @@ from haagent.core.actions import SendDatagram
 from haagent.core.clocks import Clocks
 from haagent.core.election import Election, Say
 from haagent.core.identity import BootId, NodeId, Term
-from haagent.core.membership import Membership
+from haagent.core.membership import Membership, Peer
 from haagent.core.messages import Body, Datagram, Flag, Header, State
 from haagent.core.settings import IPAddress, patience
 from haagent.core.units import Moment, MonoNs, later, milliseconds
+
+REMEMBERED = 64
+"""Datagrams of which it is known when they were sent, to tell how long an echo took."""
 
 REPEATS = (milliseconds(4), milliseconds(12))
 """When a message is sent again: at 5 % loss this cut the worst failover from 4.0 to 3.4 I."""
@@ -48,6 +51,7 @@ class Outbox:
         self._clocks = clocks
         self._membership = membership
         self._sequence = 0
+        self._sent_at: dict[int, MonoNs] = {}
         self._repeats: list[_Repeat] = []
 
     @property
@@ -70,15 +74,22 @@ class Outbox:
         return self.once(now, election, say)
 
     def once(self, now: Moment, election: Election, say: Say) -> list[SendDatagram]:
-        """Return one copy on every path: by multicast, or to every known address of a peer."""
-        if say.to is None:
-            return [self.on_path(now, election, path, None, say.body) for path in self._paths]
-        peer = self._membership.get(say.to)
-        known = {} if peer is None else peer.paths
-        return [
-            self.on_path(now, election, path, source, say.body)
-            for path, (source, _) in known.items()
-        ]
+        """Return one copy on every path: to all, or to every known address of a peer.
+
+        Who does not get what is sent to all gets a copy of its own as well.
+        """
+        if say.to is not None:
+            peer = self._membership.get(say.to)
+            return [] if peer is None else self._to_one(now, election, peer, say.body)
+        copies = [self.on_path(now, election, path, None, say.body) for path in self._paths]
+        for peer in self._membership.living():
+            if peer.by_unicast_only or peer.misses_multicast:
+                copies += self._to_one(now, election, peer, say.body)
+        return copies
+
+    def sent_at(self, sequence_low: int) -> MonoNs | None:
+        """Return when the datagram with these low bits of its number was sent, if of late."""
+        return self._sent_at.get(sequence_low)
 
     def on_path(
         self,
@@ -90,7 +101,10 @@ class Outbox:
     ) -> SendDatagram:
         """Return ``body`` as one datagram on one path."""
         self._sequence += 1
-        header = self._header(now, election, path)
+        self._sent_at[self._sequence & 0xFFFF_FFFF] = now.mono
+        if len(self._sent_at) > REMEMBERED:
+            del self._sent_at[next(iter(self._sent_at))]
+        header = self._header(now, election, path, to_one=destination is not None)
         return SendDatagram(Datagram(header, body), destination)
 
     def tick(self, now: Moment) -> list[SendDatagram]:
@@ -107,25 +121,35 @@ class Outbox:
         """Return when :meth:`tick` is due."""
         return min((repeat.due for repeat in self._repeats), default=None)
 
-    def _header(self, now: Moment, election: Election, path: int) -> Header:
+    def _to_one(
+        self, now: Moment, election: Election, peer: Peer, body: Body
+    ) -> list[SendDatagram]:
+        return [
+            self.on_path(now, election, path, source, body)
+            for path, (source, _) in peer.paths.items()
+        ]
+
+    def _header(self, now: Moment, election: Election, path: int, *, to_one: bool) -> Header:
         return Header(
             sender=self._node,
             boot=self._boot,
             sequence=self._sequence,
             group=election.group.id,
             path=path,
-            flags=_flags(election),
+            flags=_flags(election, to_one=to_one),
             term=election.term,
             master=election.master,
-            state=election.state,
+            state=election.shown_state,
             base_priority=election.group.priority,
             priority=election.priority,
             interval_ms=election.promise // 1_000_000,
-            timeout_ms=patience(election.promise) // 1_000_000,
+            timeout_ms=patience(election.slowest_promise) // 1_000_000,
             stamp=self._clocks.tick(now.wall),
         )
 
 
-def _flags(election: Election) -> Flag:
-    electable = Flag.ELECTABLE if election.electable else Flag.NONE
-    return electable | (Flag.RESTARTING if election.restarting else Flag.NONE)
+def _flags(election: Election, *, to_one: bool) -> Flag:
+    flags = Flag.UNICAST if to_one else Flag.NONE
+    flags |= Flag.ELECTABLE if election.electable else Flag.NONE
+    flags |= Flag.RESTARTING if election.restarting else Flag.NONE
+    return flags | (Flag.PAUSED if election.paused else Flag.NONE)

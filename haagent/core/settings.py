@@ -63,6 +63,16 @@ class HeartbeatSettings:
         return DurationNs(5 * self.interval)
 
     @property
+    def fast_interval(self) -> DurationNs:
+        """How often an agent sends that suspects, stands or hands over: I / 4, or 10 ms."""
+        return DurationNs(max(milliseconds(10), self.interval // 4))
+
+    @property
+    def late(self) -> DurationNs:
+        """When a master may be late at the earliest, and another question makes sense."""
+        return DurationNs(self.interval + self.interval // 4)
+
+    @property
     def listen(self) -> DurationNs:
         """How long an agent listens before any claim: 1 s, or 3 I when that is longer."""
         return DurationNs(max(seconds(1), 3 * self.interval))

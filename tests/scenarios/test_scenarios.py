@@ -107,6 +107,7 @@ from haagent.core.ownership import AddressAction
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
+    Detection,
     GroupSettings,
     HAProxySettings,
     HeartbeatSettings,
@@ -212,7 +213,7 @@ class Stage:
                 pass
             case "start":
                 self.renewals = "renewals" in words
-                self._start(options)
+                self._start(options, *words)
             case "reload":
                 self._step(SettingsChanged(self._settings(options, *words)))
             case "confirm":
@@ -244,6 +245,8 @@ class Stage:
             preempt=Preempt(preempt),
             preempt_after=milliseconds(duration(after or "0ms") // 1_000_000),
         )
+        gateway = options.get("reference")
+        reference = IPv4Address(gateway) if gateway else None
         servers = tuple(server(word) for word in options.get("servers", "").split(",") if word)
         haproxy = HAProxySettings(
             socket="-", backends=(BackendSettings(name="app", servers=servers),)
@@ -251,13 +254,16 @@ class Stage:
         return AgentSettings(
             node="lb1",
             cluster="example",
-            heartbeat=HeartbeatSettings(paths=(PathSettings(interface="eth0"),)),
+            heartbeat=HeartbeatSettings(
+                paths=(PathSettings(interface="eth0", reference=reference),),
+                detection=Detection.PROBING if "probing" in words else Detection.FIXED,
+            ),
             groups=() if "without-group" in words else (group,),
             haproxy=haproxy if servers else None,
         )
 
-    def _start(self, options: Options) -> None:
-        settings, web = self._settings(options), group_id("web")
+    def _start(self, options: Options, *words: str) -> None:
+        settings, web = self._settings(options, *words), group_id("web")
         reserved = Term(int(options.get("reserved", "0")))
         term, _, until = options.get("kept", "").partition(":")
         kept = [Tenure(group=web, term=Term(int(term)), until=duration(until))] if term else []

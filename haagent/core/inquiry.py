@@ -1,0 +1,117 @@
+"""Asks after late peers, and takes in what agents tell of each other.
+
+A late peer is asked itself, its kernel, the other agents and a third party on the link; what
+its group's addresses answer is asked as well.  Every heartbeat says whom its sender hears,
+and how: so a way that carries nothing, or nothing that goes to all, is noticed at its other
+end, and said in an alarm.
+
+What this module does not do: reach a verdict (``detector``).
+"""
+
+from collections.abc import Collection
+from random import Random
+
+from haagent.core.actions import Action, AskHost
+from haagent.core.election import Say
+from haagent.core.group import Group
+from haagent.core.identity import NodeId
+from haagent.core.journal import Journal
+from haagent.core.membership import Membership, Peer
+from haagent.core.messages import Body, Heard, Heartbeat, Probe, ProbeRequest, ProbeResult
+from haagent.core.outbox import Outbox
+from haagent.core.units import DurationNs, Moment, between, seconds
+
+LINE_ALARM = seconds(5)
+"""How long it is said that a way carries nothing, after that was last noticed."""
+
+
+class Inquiry:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        membership: Membership,
+        outbox: Outbox,
+        journal: Journal,
+        random: Random,
+    ) -> None:
+        self._node = node
+        self._membership = membership
+        self._outbox = outbox
+        self._journal = journal
+        self._random = random
+
+    def ask(self, now: Moment, groups: Collection[Group], suspect: Peer) -> list[Action]:
+        """Return one round of questions; ``groups`` are those that we share with the suspect."""
+        election = next(iter(groups)).election
+        actions: list[Action] = [*self._outbox.once(now, election, self._probe(suspect.node))]
+        for other in self._membership.living():
+            if other is not suspect:
+                request = ProbeRequest(destination=other.node, target=suspect.node)
+                actions += self._outbox.once(now, election, Say(request, to=other.node))
+        actions += [AskHost(path, source) for path, (source, _) in suspect.paths.items()]
+        actions += [AskHost(path, address) for path, address in self._membership.references()]
+        for group in groups:
+            if group.election.master == suspect.node:
+                actions += group.ask_for_addresses()
+        return actions
+
+    def heard(self, now: Moment, group: Group, peer: Peer, body: Body) -> list[Action]:
+        """Take in what a datagram tells of who hears whom, and how; return the answer."""
+        match body:
+            case Heartbeat(heard=heard):
+                self._notice_ways(now, peer, heard)
+                self._relay(now, peer, heard)
+            case ProbeResult(heard=heard):
+                self._relay(now, peer, heard)
+            case ProbeRequest(target=target):
+                return self._answer(now, group, peer, target)
+            case _:
+                pass
+        return []
+
+    def _notice_ways(self, now: Moment, peer: Peer, heard: Collection[Heard]) -> None:
+        for entry in heard:
+            sent_at = self._outbox.sent_at(entry.sequence_low)
+            if entry.node == self._node and sent_at is not None:
+                trip = between(sent_at, peer.last_heard) - entry.age_us * 1000
+                peer.detector.round_trip.sample(DurationNs(max(0, trip)))
+        deaf = peer.is_deaf(now.mono)
+        if deaf or peer.hears_us:
+            text = f"{peer.name} does not hear us, though we hear it"
+            self._judge(now, "link.asymmetric", f"{peer.name} ears", text, wrong=deaf)
+        text = f"nothing that {peer.name} sends to all arrives here; it sends us copies"
+        subject, wrong = f"{peer.name} voice", peer.by_unicast_only
+        self._judge(now, "path.multicast", subject, text, wrong=wrong)
+        text = f"nothing that we send to all arrives at {peer.name}; we send it copies"
+        subject, wrong = f"{peer.name} ears", peer.misses_multicast
+        self._judge(now, "path.multicast", subject, text, wrong=wrong)
+
+    def _judge(self, now: Moment, kind: str, subject: str, text: str, *, wrong: bool) -> None:
+        if wrong:
+            self._journal.alarm(now, kind, subject, text, lasts=LINE_ALARM)
+        else:
+            self._journal.clear(now, kind, subject)
+
+    def _relay(self, now: Moment, teller: Peer, heard: Collection[Heard]) -> None:
+        for entry in heard:
+            target = self._membership.get(entry.node)
+            if target is None or target.detector.suspicion is None or target is teller:
+                continue
+            if target.relayed(now.mono, entry):
+                text = f"nothing that {target.name} says arrives here, but {teller.name} hears it"
+                self._judge(now, "link.asymmetric", f"{target.name} voice", text, wrong=True)
+
+    def _answer(self, now: Moment, group: Group, peer: Peer, target: NodeId) -> list[Action]:
+        """Tell how long ago we have heard another agent, and ask it for a sign of life."""
+        known = self._membership.get(target)
+        if known is None or not known.alive:
+            return []
+        result = ProbeResult(destination=peer.node, heard=(known.heard_entry(now.mono),))
+        answer = self._outbox.once(now, group.election, Say(result, to=peer.node))
+        return [*answer, *self._outbox.once(now, group.election, self._probe(target))]
+
+    def _probe(self, node: NodeId) -> Say:
+        return Say(Probe(destination=node, nonce=self._random.getrandbits(64)), to=node)
