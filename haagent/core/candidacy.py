@@ -52,5 +52,10 @@ class Candidacy:
         """Return whether all ``voters`` have granted."""
         return self._granted >= voters
 
+    @property
+    def has_none(self) -> bool:
+        """Whether nobody has granted in this round."""
+        return not self._granted
+
     def _draw_ballot(self) -> None:
         self.ballot = Ballot(self._node, self._boot, self.ballot.number + 1)

@@ -378,7 +378,8 @@ class Election:
         return [Say(self._candidacy.ask(kind, self._next_term()))]
 
     def _next_round(self, now: MonoNs) -> list[Say]:
-        if self._candidacy.kind is ElectionKind.PRE:
+        # Whoever has not answered the first question need not be asked the second.
+        if self._candidacy.kind is ElectionKind.PRE and not self._candidacy.has_none:
             return self._ask(now, ElectionKind.VOTE)
         return self._win(now)
 
@@ -399,6 +400,11 @@ class Election:
         self._candidacy.reason = RoleReason.RESTARTED
         self._candidacy.begin()
         return self._rule(now)
+
+    @property
+    def ballot(self) -> Ballot:
+        """Of our newest candidacy; as master, of our mastership."""
+        return self._candidacy.ballot
 
     @property
     def answers(self) -> tuple[str, ...]:

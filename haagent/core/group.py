@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec
 
 from haagent.core.actions import Action, AskAddress, ReserveTerm, Severity
 from haagent.core.election import Election, Say
-from haagent.core.identity import NO_TERM, Term
+from haagent.core.identity import NO_TERM, NodeId, Term
 from haagent.core.journal import Journal
 from haagent.core.membership import Membership
 from haagent.core.messages import Heartbeat, RoleReason, State
@@ -58,7 +58,6 @@ class Group:
         self.election = election
         self.ownership = Ownership(group, journal)
         self.config_hash = _config_hash(settings.heartbeat, group)
-        self._node = settings.node_id
         self._node_name = settings.node
         self._membership = membership
         self._journal = journal
@@ -69,6 +68,8 @@ class Group:
         """How often heartbeats are sent now: as promised, or oftener."""
         self._announced = 0
         """Heartbeats that have promised a longer interval than the pace."""
+        self._master: NodeId | None = None
+        """The last master, as it was told."""
         self.cause: int | None = None
         """Number of the record that the next change of master follows from."""
         self._asked_for: MonoNs | None = None
@@ -85,12 +86,11 @@ class Group:
     ) -> list[Action]:
         """Let ``change`` happen to the election; return what follows from it, in order."""
         election = self.election
-        state, term, master = election.state, election.term, election.master
+        state, term = election.state, election.term
         says = change(election, now.mono, *args, **kwargs)
         if election.state is not state:
             self._role_changed(now, state)
-        if election.master not in (master, None, self._node):
-            self._master_changed(now)
+        self._notice_master(now)
         words: list[Action] = []
         for say in says:
             words += self._outbox.say(now, election, say)
@@ -222,18 +222,23 @@ class Group:
             evidence=election.answers if before is State.CANDIDATE else (),
         )
 
-    def _master_changed(self, now: Moment) -> None:
-        election = self.election
-        master = None if election.master is None else self._membership.get(election.master)
-        name = "?" if master is None else master.name
-        self.cause = self._journal.record(
-            now,
-            "master.changed",
-            f"{name} is master",
-            group=self.settings.name,
-            term=election.term,
-            cause=self.cause,
-        )
+    def _notice_master(self, now: Moment) -> None:
+        master = self.election.master
+        if master in (None, self._master):
+            return
+        peer = self._membership.get(master)
+        if peer is not None and peer.introduced:
+            self.cause = self._journal.record(
+                now,
+                "master.changed",
+                f"{peer.name} is master",
+                group=self.settings.name,
+                term=self.election.term,
+                cause=self.cause,
+            )
+        # Of ourselves the change of role tells, and who is not known by name will be.
+        if peer is None or peer.introduced:
+            self._master = master
 
     def _beat(self, now: Moment) -> list[Action]:
         if self._heartbeat_due is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from haagent.core.actions import SendDatagram
 from haagent.core.clocks import Clocks
 from haagent.core.election import Election, Say
-from haagent.core.identity import BootId, NodeId, Term
+from haagent.core.identity import Ballot, BootId, NodeId, Term
 from haagent.core.membership import Membership, Peer
 from haagent.core.messages import Body, Datagram, Flag, Header, State
 from haagent.core.settings import IPAddress, patience
@@ -31,6 +31,7 @@ class _Repeat:
     say: Say
     state: State
     term: Term
+    ballot: Ballot
 
 
 class Outbox:
@@ -70,7 +71,9 @@ class Outbox:
         """
         for pause in REPEATS if say.to is None else ():
             due = later(now.mono, pause)
-            self._repeats.append(_Repeat(due, election, say, election.state, election.term))
+            self._repeats.append(
+                _Repeat(due, election, say, election.state, election.term, election.ballot)
+            )
         return self.once(now, election, say)
 
     def once(self, now: Moment, election: Election, say: Say) -> list[SendDatagram]:
@@ -113,7 +116,9 @@ class Outbox:
         self._repeats = [repeat for repeat in self._repeats if repeat.due > now.mono]
         copies: list[SendDatagram] = []
         for repeat in due:
-            if (repeat.election.state, repeat.election.term) == (repeat.state, repeat.term):
+            election = repeat.election
+            is_now = election.state, election.term, election.ballot
+            if is_now == (repeat.state, repeat.term, repeat.ballot):
                 copies += self.once(now, repeat.election, repeat.say)
         return copies
 

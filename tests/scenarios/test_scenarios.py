@@ -93,6 +93,7 @@ from haagent.core.messages import (
     Flag,
     Goodbye,
     Header,
+    Heard,
     Heartbeat,
     Objection,
     ObjectionCode,
@@ -379,7 +380,9 @@ class Stage:
                     name=peer.name,
                     reason=RoleReason.FOLLOWING,
                     role_age_ms=0,
-                    heard=(),
+                    heard=()
+                    if "deaf" in rest
+                    else (Heard(node=node_id("lb1"), sequence_low=0, age_us=100_000),),
                     config_hash=int(options.get("config", self.config)),
                 )
             case "coordinator":

@@ -40,7 +40,13 @@ from haagent.core.messages import (
     RoleReason,
     State,
 )
-from haagent.core.settings import AgentSettings, GroupSettings, HeartbeatSettings, PathSettings
+from haagent.core.settings import (
+    AgentSettings,
+    Detection,
+    GroupSettings,
+    HeartbeatSettings,
+    PathSettings,
+)
 from haagent.core.units import Moment, MonoNs, WallNs, milliseconds
 
 WEB, MAIL = group_id("web"), group_id("mail")
@@ -48,7 +54,8 @@ SETTINGS = AgentSettings(
     node="lb1",
     cluster="example",
     heartbeat=HeartbeatSettings(
-        paths=(PathSettings(interface="eth0"), PathSettings(interface="eth1"))
+        paths=(PathSettings(interface="eth0"), PathSettings(interface="eth1")),
+        detection=Detection.FIXED,
     ),
     groups=tuple(
         GroupSettings(

@@ -46,7 +46,6 @@ BOOT = BootId(1)
 BEAT = Heartbeat(name="-", reason=RoleReason.FOLLOWING, role_age_ms=0, heard=(), config_hash=0)
 
 TIMING = HeartbeatSettings(paths=(PathSettings(interface="eth0"),))
-TAKEOVER_MS = TIMING.takeover // milliseconds(1)
 
 
 def at(ms: int) -> MonoNs:
@@ -64,7 +63,7 @@ class Stage:
             addresses=(IPv4Interface("192.0.2.10/24"),),
             preempt=preempt,
         )
-        self.membership = Membership(LB1, BOOT, Random(1))
+        self.membership = Membership(LB1, BOOT, TIMING, Random(1))
         self.election = Election(
             group=group,
             timing=TIMING,
@@ -188,9 +187,20 @@ def test_a_candidate_wins_when_all_have_granted_and_not_before() -> None:
 
     assert stage.hears(1001, LB2, answer(None), priority=90) == []
     assert stage.election.state is State.CANDIDATE
-    assert stage.hears(1002, LB3, answer(None), priority=80) == [
-        Say(Coordinator(ballot=Ballot(LB1, BOOT, 1)))
+    (said,) = stage.hears(1002, LB3, answer(None), priority=80)
+    second = Ballot(LB1, BOOT, 2)
+    assert said == Say(Call(kind=ElectionKind.VOTE, ballot=second, proposed_term=Term(1)))
+    assert stage.hears(1003, LB2, answer(None, number=2), priority=90) == []
+    assert stage.hears(1004, LB3, answer(None, number=1), priority=80) == []
+    assert stage.hears(1005, LB3, answer(None, number=2), priority=80) == [
+        Say(Coordinator(ballot=second))
     ]
+
+
+def test_who_does_not_answer_the_first_question_is_not_asked_the_second() -> None:
+    stage = candidate()
+
+    assert stage.election.tick(at(1030)) == [Say(Coordinator(ballot=Ballot(LB1, BOOT, 1)))]
 
 
 def test_one_that_grants_twice_is_one() -> None:
@@ -259,7 +269,7 @@ def test_a_master_vetoes_every_candidate_whatever_its_rank() -> None:
     stage = mastering()
     (said,) = stage.hears(1100, LB2, vote(9), state=State.CANDIDATE, priority=250)
 
-    veto = Objection(code=ObjectionCode.ALIVE, remaining_ms=TAKEOVER_MS, term=Term(1))
+    veto = Objection(code=ObjectionCode.ALIVE, remaining_ms=250, term=Term(1))
     ballot = Ballot(LB2, BOOT, 7)
     assert said == Say(Answer(destination=LB2, ballot=ballot, objection=veto), to=LB2)
 

@@ -12,9 +12,17 @@ def at(ms: int) -> Moment:
     return Moment(MonoNs(milliseconds(ms)), WallNs(milliseconds(ms)))
 
 
-def note(ms: int, lamport: int, severity: Severity, kind: str, text: str) -> Record:
-    stamp = Stamp(Hlc(ms, 0), lamport)
-    return Record(stamp=stamp, severity=severity, kind=kind, text=text, group=None, term=None)
+def note(ms: int, number: int, severity: Severity, kind: str, text: str) -> Record:
+    stamp = Stamp(Hlc(ms, 0), number)
+    return Record(
+        number=number,
+        stamp=stamp,
+        severity=severity,
+        kind=kind,
+        text=text,
+        group=None,
+        term=None,
+    )
 
 
 def test_a_record_carries_both_clocks_group_and_term() -> None:
@@ -23,6 +31,7 @@ def test_a_record_carries_both_clocks_group_and_term() -> None:
 
     assert journal.take() == [
         Record(
+            number=1,
             stamp=Stamp(Hlc(5, 0), 1),
             severity=Severity.NOTICE,
             kind="role.changed",

@@ -22,10 +22,12 @@ from haagent.core.messages import (
     RoleReason,
     State,
 )
+from haagent.core.settings import Detection, HeartbeatSettings, PathSettings
 from haagent.core.units import MonoNs, milliseconds
 
 WEB = group_id("web")
 US, PEER = node_id("lb1"), node_id("lb2")
+TIMING = HeartbeatSettings(paths=(PathSettings(interface="eth0"),), detection=Detection.FIXED)
 HERE, ELSEWHERE = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
 BEAT = Heartbeat(name="lb2", reason=RoleReason.FOLLOWING, role_age_ms=0, heard=(), config_hash=0)
 
@@ -71,7 +73,7 @@ def prove(membership: Membership, ms: int, *, boot: int, source: IPv4Address = H
 
 
 def acquainted() -> Membership:
-    membership = Membership(US, BootId(1), Random(1))
+    membership = Membership(US, BootId(1), TIMING, Random(1))
     prove(membership, 0, boot=1)
     return membership
 
@@ -80,8 +82,8 @@ def test_a_peer_is_dead_when_it_breaks_its_promise() -> None:
     membership = acquainted()
 
     assert membership.deadline() == at(600)
-    assert membership.expire(MonoNs(at(600) - 1)) == []
-    assert [peer.node for peer in membership.expire(at(600))] == [PEER]
+    assert membership.judge(MonoNs(at(600) - 1))[0] == []
+    assert [peer.node for peer in membership.judge(at(600))[0]] == [PEER]
 
 
 def test_datagrams_that_waited_during_a_stall_kill_nobody() -> None:
@@ -90,7 +92,7 @@ def test_datagrams_that_waited_during_a_stall_kill_nobody() -> None:
     membership.forgive(at(2000), milliseconds(200))
     membership.admit(at(2000), datagram(700, boot=1, sequence=3))
 
-    assert membership.expire(at(2000)) == []
+    assert membership.judge(at(2000))[0] == []
     assert membership.deadline() == at(2200)
 
 
@@ -98,7 +100,7 @@ def test_a_peer_that_stays_silent_after_a_stall_is_dead_then() -> None:
     membership = acquainted()
     membership.forgive(at(2000), milliseconds(200))
 
-    assert [peer.node for peer in membership.expire(at(2200))] == [PEER]
+    assert [peer.node for peer in membership.judge(at(2200))[0]] == [PEER]
 
 
 def test_a_restarted_peer_is_challenged_at_once() -> None:
@@ -117,7 +119,7 @@ def test_a_second_living_agent_of_the_same_name_is_not_even_challenged() -> None
 
 def test_a_peer_that_moved_is_challenged_once_its_earlier_boot_is_dead() -> None:
     membership = acquainted()
-    membership.expire(at(600))
+    membership.judge(at(600))
 
     assert prove(membership, 700, boot=2, source=ELSEWHERE).boot == 2
 
@@ -131,7 +133,7 @@ def nonce_for(membership: Membership, event: DatagramReceived) -> int:
 
 
 def test_a_new_boot_counts_for_nothing_until_it_has_answered() -> None:
-    membership = Membership(US, BootId(1), Random(1))
+    membership = Membership(US, BootId(1), TIMING, Random(1))
     refused = membership.admit(at(0), datagram(0, boot=1, sequence=1))
 
     assert isinstance(refused, Refused)
@@ -140,7 +142,7 @@ def test_a_new_boot_counts_for_nothing_until_it_has_answered() -> None:
 
 
 def test_a_wrong_nonce_proves_nothing() -> None:
-    membership = Membership(US, BootId(1), Random(1))
+    membership = Membership(US, BootId(1), TIMING, Random(1))
     nonce = nonce_for(membership, datagram(0, boot=1, sequence=1))
     ack = ProbeAck(destination=US, nonce=nonce ^ 1)
 
@@ -152,11 +154,11 @@ def test_a_wrong_nonce_proves_nothing() -> None:
 
 def test_an_answer_of_an_earlier_boot_proves_no_later_one() -> None:
     """A capture of the whole exchange, played back: the nonce is another one by now."""
-    membership = Membership(US, BootId(1), Random(1))
+    membership = Membership(US, BootId(1), TIMING, Random(1))
     nonce = nonce_for(membership, datagram(0, boot=1, sequence=1))
     ack = ProbeAck(destination=US, nonce=nonce)
     membership.admit(at(1), datagram(1, ack, boot=1, sequence=2))
-    membership.expire(at(601))
+    membership.judge(at(601))
 
     assert nonce_for(membership, datagram(700, boot=2, sequence=1)) != nonce
     refused = membership.admit(at(701), datagram(701, ack, boot=2, sequence=2))
@@ -167,7 +169,7 @@ def test_an_answer_of_an_earlier_boot_proves_no_later_one() -> None:
 
 
 def test_a_challenge_is_repeated_after_50_ms_with_the_same_nonce_and_not_before() -> None:
-    membership = Membership(US, BootId(1), Random(1))
+    membership = Membership(US, BootId(1), TIMING, Random(1))
     nonce = nonce_for(membership, datagram(0, boot=1, sequence=1))
 
     assert membership.admit(at(49), datagram(49, boot=1, sequence=2)) == Refused(
@@ -180,7 +182,7 @@ def test_a_challenge_is_repeated_after_50_ms_with_the_same_nonce_and_not_before(
 
 def test_of_too_many_unproven_boots_the_oldest_gives_way() -> None:
     """Old captures by the thousand must not fill the memory, nor shut out the real peer."""
-    membership = Membership(US, BootId(1), Random(1))
+    membership = Membership(US, BootId(1), TIMING, Random(1))
     nonces = [
         nonce_for(membership, datagram(boot, boot=boot, sequence=1))
         for boot in range(MAX_PENDING + 1)
@@ -206,7 +208,7 @@ def test_every_datagram_of_a_peer_counts_once() -> None:
 
 
 def test_our_own_datagrams_come_back_to_nobody() -> None:
-    membership = Membership(PEER, BootId(1), Random(1))
+    membership = Membership(PEER, BootId(1), TIMING, Random(1))
 
     assert membership.admit(at(0), datagram(0, boot=1, sequence=1)) == Refused(DiscardReason.OWN)
 
@@ -250,14 +252,14 @@ def test_who_stops_is_gone_and_who_only_steps_down_is_not() -> None:
     membership.admit(at(2), datagram(2, Goodbye(reason=RoleReason.STOPPING), boot=1, sequence=4))
 
     assert (before, peer.alive) == (True, False)
-    assert membership.expire(at(9000)) == []
+    assert membership.judge(at(9000))[0] == []
 
 
 def test_a_peer_is_found_dead_once() -> None:
     membership = acquainted()
 
-    assert len(membership.expire(at(600))) == 1
-    assert membership.expire(at(601)) == []
+    assert len(membership.judge(at(600))[0]) == 1
+    assert membership.judge(at(601))[0] == []
     assert membership.deadline() is None
 
 
@@ -280,4 +282,4 @@ def test_a_peer_without_a_group_in_common_is_gone_and_not_dead() -> None:
     (gone,) = membership.forget(WEB)
 
     assert (gone.node, gone.alive) == (PEER, False)
-    assert membership.expire(at(10_000)) == []
+    assert membership.judge(at(10_000))[0] == []

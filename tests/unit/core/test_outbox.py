@@ -38,14 +38,17 @@ def at(ms: int) -> Moment:
     return Moment(MonoNs(milliseconds(ms)), WallNs(milliseconds(ms)))
 
 
+TIMING = HeartbeatSettings(paths=(PathSettings(interface="eth0"),) * 2)
+
+
 class Stage:
     """The outbox of an agent on two paths, and the election that it speaks for."""
 
     def __init__(self) -> None:
-        self.membership = Membership(US, BOOT, Random(1))
+        self.membership = Membership(US, BOOT, TIMING, Random(1))
         self.election = Election(
             group=GROUP,
-            timing=HeartbeatSettings(paths=(PathSettings(interface="eth0"),) * 2),
+            timing=TIMING,
             membership=self.membership,
             node=US,
             boot=BOOT,

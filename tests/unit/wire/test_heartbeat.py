@@ -343,7 +343,7 @@ def test_a_later_minor_version_is_read_as_far_as_it_is_known() -> None:
         payload[:2]
         + b"\x17"
         + payload[3:6]
-        + bytes([payload[6] | 0b1100_1000])
+        + bytes([payload[6] | 0b1000_0000])
         + payload[7:14]
         + b"\x15"
         + payload[15:59]
