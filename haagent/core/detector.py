@@ -64,7 +64,7 @@ class Arrivals:
         """Take in a heartbeat; return False instead if it is far out of rhythm."""
         number = (between(self._base, at) + self.interval // 2) // self.interval
         offset = between(self._base, at) - number * self.interval
-        if abs(offset - self._mean) > self.interval // 4:
+        if abs(offset - self._mean) > self.interval // 8:
             return False
         if len(self._offsets) == _SAMPLES:
             oldest = self._offsets[0]

@@ -246,13 +246,13 @@ class Group:
         wanted = self.election.interval
         if now.mono < self._heartbeat_due and wanted >= self._pace:
             return []
-        # In rhythm, because the peers measure how late we are; unless it is lost anyway.
-        in_rhythm = 0 <= between(self._heartbeat_due, now.mono) < wanted // 2
-        due = self._heartbeat_due if in_rhythm else now.mono
         # A shorter interval counts at once, a longer one when it has been announced.
         self._announced = self._announced + 1 if wanted > self._pace else 0
         if wanted < self._pace or self._announced > ANNOUNCEMENTS:
             self._pace, self._announced = wanted, 0
+        # In rhythm, because the peers measure how late we are; unless it is lost anyway.
+        in_rhythm = 0 <= between(self._heartbeat_due, now.mono) < self._pace // 2
+        due = self._heartbeat_due if in_rhythm else now.mono
         self._heartbeat_due = later(due, self._pace)
         if self.election.stopped or self.election.reason is RoleReason.DUPLICATE_NODE:
             # After the goodbye there is nothing to promise; and two voices under one name
