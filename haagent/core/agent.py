@@ -151,7 +151,7 @@ class Agent:
             return []
         if self._begun is None:
             self._begun = now.mono
-        actions = self._notice_lateness(now)
+        actions = self._notice_lateness(now, event)
         actions += self._take_in(now, event)
         actions += self._tick(now)
         actions += self._update_backends()
@@ -182,11 +182,15 @@ class Agent:
 
     # Own lateness.
 
-    def _notice_lateness(self, now: Moment) -> list[Action]:
+    def _notice_lateness(self, now: Moment, event: Event) -> list[Action]:
         lateness = DurationNs(0) if self._due is None else between(self._due, now.mono)
-        if lateness < LATENESS:
-            return []
-        self._membership.forgive(now.mono, min(lateness, self._timing.interval))
+        unread = DurationNs(0)
+        if isinstance(event, DatagramReceived):
+            # More of what others have said may wait behind it.
+            unread = between(event.received_at, now.mono)
+        if max(lateness, unread) >= LATENESS:
+            slow = min(max(lateness, unread), self._timing.interval)
+            self._membership.forgive(now.mono, slow)
         if lateness < self._timing.interval // 4:
             return []
         silent = [group.silent_for(now) for group in self._groups.values()]

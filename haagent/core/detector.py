@@ -184,8 +184,8 @@ class Detector:
 
     def overslept(self, now: MonoNs) -> None:
         """Ask once more before any verdict: answers may have come while we were late."""
-        if self.suspicion is not None:
-            self.suspicion.rounds = min(self.suspicion.rounds, len(ROUNDS_PERCENT) - 1)
+        if self.suspicion is not None and self.suspicion.rounds == len(ROUNDS_PERCENT):
+            self.suspicion.rounds -= 1
             self.suspicion.due = now
 
     def tick(self, now: MonoNs, *, isolated: bool) -> Verdict:

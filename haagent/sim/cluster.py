@@ -28,14 +28,12 @@ class Cluster:
         seed: int,
         *,
         codec: bool = False,
-        kernel_stamps: bool = False,
         reorders: bool = False,
         closes_at_death: bool = True,
     ) -> None:
         """Make hosts that are not started.
 
-        With ``codec`` every datagram goes through bytes.  With ``kernel_stamps`` it bears
-        the time at which it reached the socket, else that at which the agent read it.
+        With ``codec`` every datagram goes through bytes.
         With ``reorders`` datagrams overtake each other by some microseconds.  With
         ``closes_at_death`` the kernel closes the fences of a killed agent at once, as at
         the levels bpf and nft.
@@ -56,7 +54,6 @@ class Cluster:
                 note=self.note,
                 random=self.random,
                 codec=codec,
-                kernel_stamps=kernel_stamps,
                 closes_at_death=closes_at_death,
             )
             for index, each in enumerate(settings)

@@ -12,7 +12,6 @@ what the agent does (``haagent.sim.checks``).
 
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from hashlib import sha256
 from ipaddress import IPv4Address
 from random import Random
@@ -80,7 +79,6 @@ class Host:
         note: Callable[[str, str], None],
         random: Random,
         codec: bool,
-        kernel_stamps: bool,
         closes_at_death: bool,
     ) -> None:
         self.index = index
@@ -91,7 +89,6 @@ class Host:
         self._network = network
         self._safety = safety
         self._tell = note
-        self._kernel_stamps = kernel_stamps
         self._closes_at_death = closes_at_death
         self._random = random
         self._keyring = (
@@ -267,8 +264,6 @@ class Host:
 
     def _step(self, agent: Agent, event: Event) -> None:
         now = self._mono
-        if isinstance(event, DatagramReceived) and not self._kernel_stamps:
-            event = replace(event, received_at=now)
         wall = WallNs(EPOCH + self._schedule.now + self.wall_error)
         self._actions.extend(agent.step(Moment(now, wall), event))
         self._busy_until = later(self._schedule.now, self.slowness)

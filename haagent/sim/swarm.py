@@ -62,7 +62,6 @@ class Scenario:
     """Whether all priorities are equal."""
     codec: bool = False
     """See :class:`~haagent.sim.cluster.Cluster` for these three."""
-    kernel_stamps: bool = False
     reorders: bool = False
     faults: tuple[Fault, ...] = ()
 
@@ -104,7 +103,6 @@ def draw(seed: int) -> Scenario:
         interval=milliseconds(random.choice([50, 200, 200, 200, 500])),
         ties=random.random() < 0.2,
         codec=random.random() < 0.1,
-        kernel_stamps=random.random() < 0.5,
         reorders=random.random() < 0.5,
         faults=_draw_faults(random, [f"lb{index + 1}" for index in range(count)]),
     )
@@ -124,7 +122,6 @@ def play(scenario: Scenario) -> Result:
         settings,
         scenario.seed,
         codec=scenario.codec,
-        kernel_stamps=scenario.kernel_stamps,
         reorders=scenario.reorders,
     )
     faults = Faults(cluster)
