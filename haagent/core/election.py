@@ -402,6 +402,11 @@ class Election:
         return self._rule(now)
 
     @property
+    def preempts_at(self) -> MonoNs | None:
+        """When to ask a lesser master for a handover."""
+        return self._preemption.due
+
+    @property
     def ballot(self) -> Ballot:
         """Of our newest candidacy; as master, of our mastership."""
         return self._candidacy.ballot

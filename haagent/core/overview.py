@@ -43,6 +43,7 @@ class Overview:
             role=role,
             interface=group.settings.interface,
             addresses=group.ownership.status(),
+            preempts_at=election.preempts_at,
         )
 
     def _peer(self, peer: Peer) -> PeerStatus:

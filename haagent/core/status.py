@@ -41,6 +41,8 @@ class GroupStatus:
     role: RoleStatus
     interface: str
     addresses: tuple[AddressStatus, ...]
+    preempts_at: MonoNs | None
+    """When it asks a lesser master for a handover, if it is to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ from typing import Protocol
 from haagent.core.agent import Agent
 from haagent.core.identity import GroupId, Term
 from haagent.core.messages import Datagram
+from haagent.core.preemption import ASK_INTERVAL
 from haagent.core.settings import AgentSettings, IPAddress, Preempt
 from haagent.core.status import GroupStatus
-from haagent.core.units import DurationNs, MonoNs
+from haagent.core.units import DurationNs, MonoNs, later
 
 
 class Safety:
@@ -85,6 +86,10 @@ class Machine(Protocol):
     settings: AgentSettings
     agent: Agent | None
 
+    @property
+    def mono(self) -> MonoNs:
+        """The time on this host."""
+
     def answers(self, address: IPAddress) -> bool:
         """Return whether this host answers for ``address`` now."""
 
@@ -134,7 +139,10 @@ def outranked(hosts: Sequence[Machine]) -> list[str]:
         }
         best = ranks[max(ranks)]
         wants = best.settings.groups[position].preempt is not Preempt.NEVER
-        if wants and not _role(best, group.id).role.state.owns_addresses:
+        status = _role(best, group.id)
+        # Flap damping: who has failed often waits longer than the file says.
+        damped = (status.preempts_at or 0) > later(best.mono, ASK_INTERVAL)
+        if wants and not damped and not status.role.state.owns_addresses:
             found.append(f"{best.label} is not master of {group.name}")
     return found
 

@@ -131,7 +131,7 @@ class Host:
         """Start the agent, as the service manager does: first release what is left over."""
         if self.agent is not None:
             return
-        kept, self._kept = [t for t in self._kept if self._mono < t.until], ()
+        kept, self._kept = [t for t in self._kept if self.mono < t.until], ()
         self._clear({tenure.group for tenure in kept})
         self._boots += 1
         boot = boot_id(self._boots, self._random.getrandbits(32))
@@ -206,7 +206,7 @@ class Host:
 
     def answers(self, address: IPAddress) -> bool:
         """Return whether this host answers for ``address`` now, when asked on its wire."""
-        return address in self.addresses and self._fences.get(address, 0) > self._mono
+        return address in self.addresses and self._fences.get(address, 0) > self.mono
 
     def _interfaces(self) -> set[str]:
         return {*self._paths, *(group.interface for group in self.settings.groups)}
@@ -246,7 +246,7 @@ class Host:
             due = self.agent.deadline()
             if due is None:
                 return None
-            if due > self._mono:
+            if due > self.mono:
                 return self._wake_at(MonoNs(due - self._mono_offset))
             self._step(self.agent, Tick())
         return None
@@ -263,7 +263,7 @@ class Host:
         self._turn()
 
     def _step(self, agent: Agent, event: Event) -> None:
-        now = self._mono
+        now = self.mono
         wall = WallNs(EPOCH + self._schedule.now + self.wall_error)
         self._actions.extend(agent.step(Moment(now, wall), event))
         self._busy_until = later(self._schedule.now, self.slowness)
@@ -271,7 +271,8 @@ class Host:
         assert due is None or due > now, f"{self.label} would spin"
 
     @property
-    def _mono(self) -> MonoNs:
+    def mono(self) -> MonoNs:
+        """The time on this host."""
         return later(self._schedule.now, self._mono_offset)
 
     # What the agent asks for.
@@ -282,7 +283,7 @@ class Host:
                 self._send(action)
             case ClaimAddress() | ReleaseAddress():
                 self._change_address(action)
-            case OpenFence(by=by) if by <= self._mono:
+            case OpenFence(by=by) if by <= self.mono:
                 pass
             case OpenFence(address=address, until=until):
                 self._set_fence(address.ip, until)
@@ -360,7 +361,7 @@ class Host:
                 del self.addresses[ip]
 
     def _judge(self, ip: IPAddress) -> None:
-        until = self._fences[ip] if self.answers(ip) else self._mono
+        until = self._fences[ip] if self.answers(ip) else self.mono
         now = self._schedule.now
         self._safety.answers(self.label, ip, now, MonoNs(until - self._mono_offset))
 
@@ -422,7 +423,7 @@ class Host:
             DatagramReceived(
                 path=self._paths.index(port.interface),
                 source=sender.address,
-                received_at=self._mono,
+                received_at=self.mono,
                 datagram=payload,
             )
         )
