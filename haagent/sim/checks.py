@@ -9,11 +9,17 @@ from typing import Protocol
 
 from haagent.core.agent import Agent
 from haagent.core.identity import GroupId, Term
-from haagent.core.messages import Datagram
+from haagent.core.messages import Datagram, Discard, Heartbeat
 from haagent.core.preemption import ASK_INTERVAL
 from haagent.core.settings import AgentSettings, IPAddress, Preempt
 from haagent.core.status import GroupStatus
-from haagent.core.units import DurationNs, MonoNs, later
+from haagent.core.units import DurationNs, MonoNs, later, milliseconds
+
+LEASES = 3
+"""Intervals for which a heartbeat allows its sender to be heard."""
+
+DRIFT = milliseconds(2)
+"""By how much the clocks of two hosts can differ over a lease of 3 s: 500 ppm."""
 
 
 class Safety:
@@ -32,11 +38,14 @@ class Safety:
         self._masters: set[tuple[str, GroupId]] = set()
         self._terms: dict[tuple[str, GroupId], Term] = {}
         self._forgetful: set[str] = set()
+        self._vouched: dict[tuple[str, GroupId], MonoNs] = {}
+        """Until when the last heartbeat of each master allows it to be heard."""
         self._owners: dict[tuple[GroupId, Term], str] = {}
 
     def started(self, label: str) -> None:
         """Take in that a new process begins."""
         self._masters = {key for key in self._masters if key[0] != label}
+        self._vouched = {key: end for key, end in self._vouched.items() if key[0] != label}
         if label in self._forgetful:
             self._forgetful.discard(label)
             self._terms = {key: term for key, term in self._terms.items() if key[0] != label}
@@ -50,6 +59,18 @@ class Safety:
         if held:
             self.violations.append(f"{label} has finished and still has {held}")
 
+    def corrupted(self, label: str, decoded: Datagram | Discard) -> None:
+        """Judge what a host made of a datagram that was corrupted on the way."""
+        if isinstance(decoded, Datagram):
+            self.violations.append(f"{label} takes for genuine what is not: {decoded}")
+
+    def opened(self, label: str, group: GroupId, now: MonoNs, until: MonoNs) -> None:
+        """Judge that a host lets addresses of ``group`` be heard until that instant."""
+        most = self._vouched.get((label, group), now) + DRIFT
+        if until > most:
+            text = f"opens its fence for {(until - now) / 1e6:.3f} ms, by no heartbeat that left"
+            self.violations.append(f"{now / 1e9:.6f} {label} {text}")
+
     def answers(self, label: str, address: IPAddress, now: MonoNs, until: MonoNs) -> None:
         """Take in until when a host answers for ``address``: ``now`` when it does not."""
         ends = self._answering.setdefault(address, {})
@@ -58,8 +79,13 @@ class Safety:
         if until > now and others:
             self.shared.append(f"{now / 1e9:.6f} {label} and {others} answer for {address}")
 
-    def said(self, label: str, datagram: Datagram, held: Sequence[IPAddress]) -> None:
-        """Judge a datagram; ``held`` are the addresses of its group on the sender's host."""
+    def said(
+        self, label: str, datagram: Datagram, now: MonoNs, held: Sequence[IPAddress], *, left: bool
+    ) -> None:
+        """Judge a datagram; ``held`` are the addresses of its group on the sender's host.
+
+        ``left``: whether it has left the host.
+        """
         header = datagram.header
         key = (label, header.group)
         if header.term < self._terms.get(key, 0):
@@ -67,9 +93,12 @@ class Safety:
         self._terms[key] = header.term
         if not header.state.owns_addresses:
             self._masters.discard(key)
+            self._vouched.pop(key, None)
             if held:
                 self.violations.append(f"{label} has {held} and says {datagram}")
             return
+        if left and isinstance(datagram.body, Heartbeat):
+            self._vouched[key] = later(now, milliseconds(LEASES * header.interval_ms))
         if key not in self._masters:
             self._masters.add(key)
             self.changes += 1

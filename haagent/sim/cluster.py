@@ -10,10 +10,10 @@ from hashlib import sha256
 from random import Random
 
 from haagent.core.settings import AgentSettings
-from haagent.core.units import DurationNs, later, milliseconds
+from haagent.core.units import DurationNs, MonoNs, later, milliseconds
 from haagent.sim.checks import Safety, disagreements
 from haagent.sim.host import Host
-from haagent.sim.network import Network
+from haagent.sim.network import Delays, Network
 from haagent.sim.schedule import Schedule
 
 LOOK = milliseconds(50)
@@ -29,20 +29,24 @@ class Cluster:
         *,
         codec: bool = False,
         reorders: bool = False,
+        delays: Delays = Delays.EXPONENTIAL,
         closes_at_death: bool = True,
     ) -> None:
         """Make hosts that are not started.
 
-        With ``codec`` every datagram goes through bytes.
-        With ``reorders`` datagrams overtake each other by some microseconds.  With
-        ``closes_at_death`` the kernel closes the fences of a killed agent at once, as at
-        the levels bpf and nft.
+        With ``codec`` every datagram goes through bytes.  With ``reorders`` datagrams overtake
+        each other by some microseconds; ``delays`` says how long they travel.  With
+        ``closes_at_death`` the kernel closes the fences of a killed agent at once, as at the
+        levels bpf and nft.
         """
         self.random = Random(seed)  # noqa: S311  # repeatable, not secret
         self.schedule = Schedule()
-        self.network = Network(self.schedule, self.random, len(settings), reorders=reorders)
+        self.network = Network(
+            self.schedule, self.random, len(settings), delays=delays, reorders=reorders
+        )
         self.safety = Safety()
-        self.trace: list[str] = []
+        self._trace: list[tuple[MonoNs, str, str, tuple[object, ...]]] = []
+        """When, who, a format and what goes into it: most traces are never read."""
         self.hosts = [
             Host(
                 index=index,
@@ -72,9 +76,17 @@ class Cluster:
         """Return the first host whose agent has that name."""
         return next(host for host in self.hosts if host.settings.node == node)
 
-    def note(self, who: str, text: str) -> None:
-        """Write a line into the trace."""
-        self.trace.append(f"{self.schedule.now / 1e9:10.6f} {who:<4} {text}")
+    def note(self, who: str, text: str, *args: object) -> None:
+        """Write a line into the trace: ``text`` is a format for ``args``, all immutable."""
+        self._trace.append((self.schedule.now, who, text, args))
+
+    @property
+    def trace(self) -> list[str]:
+        """Return what happened, a line each."""
+        return [
+            f"{at / 1e9:10.6f} {who:<4} {text % args if args else text}"
+            for at, who, text, args in self._trace
+        ]
 
     def holders(self, group: int = 0) -> list[str]:
         """Return which hosts have all addresses of the group at that position."""

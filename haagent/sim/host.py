@@ -41,6 +41,7 @@ from haagent.core.events import (
     ForeignAddressSeen,
     HostAnswered,
     LinkChanged,
+    PathChanged,
     ProcessEnded,
     RestartRequested,
     SettingsChanged,
@@ -52,13 +53,25 @@ from haagent.core.messages import Datagram, Discard, Heartbeat
 from haagent.core.settings import AgentSettings, IPAddress, IPInterface
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, later, seconds
 from haagent.sim.checks import Safety
-from haagent.sim.network import Answered, Asked, Claimed, Network, Payload, Port, Refusal
+from haagent.sim.network import (
+    Answered,
+    Asked,
+    Claimed,
+    Corrupted,
+    Network,
+    Payload,
+    Port,
+    Refusal,
+)
 from haagent.sim.schedule import Schedule
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import HOP_LIMIT, decode, encode
 
 KERNEL_CALL = DurationNs(100_000)
 """What a netlink request takes, as measured on the real adapter: 0.1 ms."""
+
+BACKLOG = 256
+"""Frames that wait for a machine that is suspended; what comes after them is lost."""
 
 EPOCH = WallNs(1_700_000_000 * seconds(1))
 ENOSPC, EPERM = 28, 1
@@ -76,7 +89,7 @@ class Host:
         schedule: Schedule,
         network: Network,
         safety: Safety,
-        note: Callable[[str, str], None],
+        note: Callable[..., None],
         random: Random,
         codec: bool,
         closes_at_death: bool,
@@ -96,12 +109,14 @@ class Host:
             if codec
             else None
         )
-        self._paths = [path.interface for path in settings.heartbeat.paths]
+        self._paths = {path.interface: n for n, path in enumerate(settings.heartbeat.paths)}
         self._ports = {name: self._plug_in(name) for name in sorted(self._interfaces())}
         for path in settings.heartbeat.paths:
             if path.reference is not None:
                 network.route(path.interface, path.reference)
-        self._mono_offset = DurationNs(random.randrange(seconds(1_000_000)))
+        self._mono_base = MonoNs(random.randrange(seconds(1_000_000)))
+        self._mono_since = schedule.now
+        self._drift_ppm = 0
         self.wall_error = DurationNs(0)
         """How far the wall clock is off; agents must not care."""
         self.addresses: dict[IPAddress, GroupId] = {}
@@ -119,7 +134,11 @@ class Host:
         self.slowness = DurationNs(0)
         """How long every step takes."""
         self.agent: Agent | None = None
-        self.paused = self.stopping = self.powered = False
+        self.paused = self.stopping = self.powered = self.suspended = False
+        self._backlog: deque[tuple[Port, Port, Payload]] = deque()
+        """Frames that came while the machine was suspended."""
+        self._left: dict[GroupId, bool] = {}
+        """Whether what the last step said of each group has left on some path."""
         self._events: deque[Event] = deque()
         self._actions: deque[Action] = deque()
         self._busy_until = self._wake_due = MonoNs(0)
@@ -137,11 +156,12 @@ class Host:
         boot = boot_id(self._boots, self._random.getrandbits(32))
         self._note(f"starts, boot {self._boots}")
         self._safety.started(self.label)
-        self._busy_until, self.paused, self.powered = self._schedule.now, False, True
+        self._busy_until = self._schedule.now
+        self.paused, self.powered = self.suspended, True
         chance = Random(self._random.getrandbits(64))  # noqa: S311  # repeatable, not secret
         self.agent = Agent(self.settings, boot, dict(self.terms), chance, kept)
         for port in self._ports.values():
-            self._post(LinkChanged(port.interface, port.up))
+            self._tell_link(port)
 
     def kill(self) -> None:
         """SIGKILL: the process ends in the middle of whatever it did; its addresses stay."""
@@ -149,15 +169,17 @@ class Host:
         self._end()
         if self._closes_at_death:
             self._close_all()
-            for port in self._ports.values():
-                self._network.refuse(port)
+            if not self.suspended:
+                for port in self._ports.values():
+                    self._network.refuse(port)
 
     def power_off(self, *, forget: bool = False) -> None:
         """The machine dies, and its disk with it when ``forget``."""
         self._note("loses power" + (" and its disk" if forget else ""))
         self._end()
         self._clear()
-        self._kept, self.powered = (), False
+        self._kept, self.powered, self.suspended = (), False, False
+        self._backlog.clear()
         if forget:
             self.terms.clear()
             self._boots = 0
@@ -168,12 +190,33 @@ class Host:
         self._note("is paused")
         self.paused = True
 
+    def suspend(self) -> None:
+        """The machine stands still, its kernel too, but not its clocks, as under a hypervisor."""
+        if self.powered:
+            self._note("is suspended")
+            self.paused = self.suspended = True
+            self._judge_all()
+
     def resume(self) -> None:
-        """SIGCONT."""
+        """SIGCONT, or the machine goes on: with all frames that its switch has kept for it."""
+        if self.suspended:
+            self.suspended = False
+            self._judge_all()
+            waiting, self._backlog = self._backlog, deque()
+            for port, sender, payload in waiting:
+                self._receive(port, sender, payload)
         if self.paused:
             self._note("is resumed")
             self.paused = False
             self._turn()
+
+    def drift(self, ppm: int) -> None:
+        """Have the clock that timers run on gain ``ppm`` microseconds each second."""
+        self._mono_base, self._mono_since = self.mono, self._schedule.now
+        self._drift_ppm = ppm
+        self._wake_due = MonoNs(0)
+        self._judge_all()
+        self._turn()
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -202,11 +245,15 @@ class Host:
         if port.up is not up:
             self._note(f"{interface} goes {'up' if up else 'down'}")
             port.up = up
-            self._post(LinkChanged(interface, up))
+            self._tell_link(port)
 
     def answers(self, address: IPAddress) -> bool:
         """Return whether this host answers for ``address`` now, when asked on its wire."""
-        return address in self.addresses and self._fences.get(address, 0) > self.mono
+        return (
+            address in self.addresses
+            and self._fences.get(address, 0) > self.mono
+            and not self.suspended
+        )
 
     def _interfaces(self) -> set[str]:
         return {*self._paths, *(group.interface for group in self.settings.groups)}
@@ -218,8 +265,15 @@ class Host:
         self._network.attach(port)
         return port
 
-    def _note(self, text: str) -> None:
-        self._tell(self.label, text)
+    def _tell_link(self, port: Port) -> None:
+        path = self._paths.get(port.interface)
+        if path is not None:
+            trouble = "" if port.up else f"{port.interface} has no carrier"
+            self._post(PathChanged(path, trouble, carries=port.up))
+        self._post(LinkChanged(port.interface, port.up))
+
+    def _note(self, text: str, *args: object) -> None:
+        self._tell(self.label, text, *args)
 
     # The process.
 
@@ -234,21 +288,21 @@ class Host:
             self._turn()
 
     def _turn(self) -> None:
+        schedule = self._schedule
         while self.agent is not None and not self.paused:
-            if self._schedule.now < self._busy_until:
+            if schedule.now < self._busy_until:
                 return self._wake_at(self._busy_until)
             if self._actions:
                 self._perform(self._actions.popleft())
-                continue
-            if self._events:
+            elif self._events:
                 self._step(self.agent, self._events.popleft())
-                continue
-            due = self.agent.deadline()
-            if due is None:
-                return None
-            if due > self.mono:
-                return self._wake_at(MonoNs(due - self._mono_offset))
-            self._step(self.agent, Tick())
+            else:
+                due = self.agent.deadline()
+                if due is None:
+                    return None
+                if due > self.mono:
+                    return self._wake_at(self._instant(due))
+                self._step(self.agent, Tick())
         return None
 
     def _wake_at(self, when: MonoNs) -> None:
@@ -265,15 +319,22 @@ class Host:
     def _step(self, agent: Agent, event: Event) -> None:
         now = self.mono
         wall = WallNs(EPOCH + self._schedule.now + self.wall_error)
+        self._left.clear()
         self._actions.extend(agent.step(Moment(now, wall), event))
-        self._busy_until = later(self._schedule.now, self.slowness)
+        self._busy_until = MonoNs(self._schedule.now + self.slowness)
         due = agent.deadline()
         assert due is None or due > now, f"{self.label} would spin"
 
     @property
     def mono(self) -> MonoNs:
-        """The time on this host."""
-        return later(self._schedule.now, self._mono_offset)
+        """The time on this host, by the clock that timers run on."""
+        elapsed = self._schedule.now - self._mono_since
+        return MonoNs(self._mono_base + elapsed + elapsed * self._drift_ppm // 1_000_000)
+
+    def _instant(self, mono: MonoNs) -> MonoNs:
+        """Return when the clock of this host will first show ``mono``, or has shown it."""
+        shown = mono - self._mono_base
+        return MonoNs(self._mono_since - (-shown * 1_000_000 // (1_000_000 + self._drift_ppm)))
 
     # What the agent asks for.
 
@@ -283,10 +344,8 @@ class Host:
                 self._send(action)
             case ClaimAddress() | ReleaseAddress():
                 self._change_address(action)
-            case OpenFence(by=by) if by <= self.mono:
-                pass
-            case OpenFence(address=address, until=until):
-                self._set_fence(address.ip, until)
+            case OpenFence():
+                self._open_fence(action)
             case CloseFence(address=address):
                 self._set_fence(address.ip, MonoNs(0))
             case AnnounceAddress(interface=interface, address=address):
@@ -297,8 +356,10 @@ class Host:
                 self._watched = places
             case ReserveTerm(group, term):
                 self._reserve(action, group, term)
-            case Record(kind=kind, text=text):
-                self._note(f"{action.group or ''} {kind}: {text}".strip())
+            case Record():
+                self._note(
+                    "%s%s: %s", f"{action.group} " * bool(action.group), action.kind, action.text
+                )
             case Finished(kept):
                 self._finish(kept)
             case _:
@@ -308,11 +369,12 @@ class Host:
         datagram = action.datagram
         header = datagram.header
         held = [ip for ip, group in self.addresses.items() if group == header.group]
-        self._safety.said(self.label, datagram, held)
+        port = self._ports[self.settings.heartbeat.paths[header.path].interface]
+        self._safety.said(self.label, datagram, self._schedule.now, held, left=port.up)
         if not isinstance(datagram.body, Heartbeat):
             to = action.destination or "all"
-            self._note(f"says {datagram.body} to {to}, term {header.term}")
-        port = self._ports[self.settings.heartbeat.paths[header.path].interface]
+            self._note("says %s to %s, term %d", datagram.body, to, header.term)
+        self._left[header.group] = port.up or self._left.get(header.group, False)
         payload: Payload = datagram
         if self._keyring is not None:
             payload = encode(datagram, self._keyring, port.address)
@@ -323,12 +385,12 @@ class Host:
         ip = action.address.ip
         if isinstance(action, ReleaseAddress):
             if self.addresses.pop(ip, None) is not None:
-                self._note(f"no longer has {ip}")
+                self._note("no longer has %s", ip)
         elif self.refuses_claims:
             self._events.append(ActionFailed(action, EPERM, "refused"))
             return
         else:
-            self._note(f"has {ip}")
+            self._note("has %s", ip)
             self.addresses[ip] = action.group
         self._judge(ip)
         self._events.append(ActionDone(action))
@@ -340,11 +402,18 @@ class Host:
 
     def _ask(self, action: AskAddress | AskHost) -> None:
         if isinstance(action, AskHost):
-            port = self._ports[self._paths[action.path]]
+            port = self._ports[self.settings.heartbeat.paths[action.path].interface]
             self._network.send(port, Asked(action.address), action.address)
         else:
             probe = Claimed(action.address.ip, None, question=True)
             self._network.send(self._ports[action.interface], probe, None)
+
+    def _open_fence(self, action: OpenFence) -> None:
+        """As the real data plane does: the heartbeat behind it is in time, and has left."""
+        if self.mono < action.by and self._left.get(action.group, True):
+            until = self._instant(action.until)
+            self._safety.opened(self.label, action.group, self._schedule.now, until)
+            self._set_fence(action.address.ip, action.until)
 
     def _set_fence(self, ip: IPAddress, until: MonoNs) -> None:
         self._fences[ip] = until
@@ -361,9 +430,13 @@ class Host:
                 del self.addresses[ip]
 
     def _judge(self, ip: IPAddress) -> None:
-        until = self._fences[ip] if self.answers(ip) else self.mono
         now = self._schedule.now
-        self._safety.answers(self.label, ip, now, MonoNs(until - self._mono_offset))
+        until = self._instant(self._fences[ip]) if self.answers(ip) else now
+        self._safety.answers(self.label, ip, now, until)
+
+    def _judge_all(self) -> None:
+        for ip in self._fences:
+            self._judge(ip)
 
     def _reserve(self, action: ReserveTerm, group: GroupId, term: Term) -> None:
         if self.disk_full:
@@ -386,16 +459,23 @@ class Host:
     def _receive(self, port: Port, sender: Port, payload: Payload) -> None:
         if not self.powered:
             return
-        if isinstance(payload, Claimed):
-            self._hear_claim(port, sender, payload)
-        elif isinstance(payload, Asked):
-            self._network.send(port, Answered(), sender.address)
-        elif isinstance(payload, Answered):
-            self._hear_answer(port, sender)
-        elif isinstance(payload, Refusal):
-            self._hear_refusal(port, sender)
-        elif self.agent is not None:
-            self._hear_datagram(port, sender, payload)
+        if self.suspended:
+            if len(self._backlog) < BACKLOG:
+                self._backlog.append((port, sender, payload))
+            return
+        match payload:
+            case Datagram():
+                self._post_datagram(port, sender, payload)
+            case bytes() | Corrupted():
+                self._decode(port, sender, payload)
+            case Claimed():
+                self._hear_claim(port, sender, payload)
+            case Asked():
+                self._network.send(port, Answered(), sender.address)
+            case Answered():
+                self._hear_answer(port, sender)
+            case Refusal():
+                self._hear_refusal(port, sender)
 
     def _hear_claim(self, port: Port, sender: Port, claimed: Claimed) -> None:
         if claimed.mac is not None:
@@ -405,25 +485,31 @@ class Host:
             self._network.send(port, answer, sender.address)
 
     def _hear_answer(self, port: Port, sender: Port) -> None:
-        self._post(HostAnswered(self._paths.index(port.interface), sender.address, "ARP"))
+        self._post(HostAnswered(self._paths[port.interface], sender.address, "ARP"))
 
     def _hear_refusal(self, port: Port, sender: Port) -> None:
-        if port.interface in self._paths:
-            path = self._paths.index(port.interface)
-            if (path, sender.address) in self._watched:
-                self._post(ProcessEnded(path, sender.address))
+        path = self._paths.get(port.interface)
+        if path is not None and (path, sender.address) in self._watched:
+            self._post(ProcessEnded(path, sender.address))
 
-    def _hear_datagram(self, port: Port, sender: Port, payload: Datagram | bytes) -> None:
-        if isinstance(payload, bytes):
-            assert self._keyring is not None, "all hosts speak alike"
-            decoded = decode(payload, self._keyring, sender.address, HOP_LIMIT)
-            assert not isinstance(decoded, Discard), decoded
-            payload = decoded
-        self._post(
-            DatagramReceived(
-                path=self._paths.index(port.interface),
-                source=sender.address,
-                received_at=self.mono,
-                datagram=payload,
+    def _decode(self, port: Port, sender: Port, payload: bytes | Corrupted) -> None:
+        assert self._keyring is not None, "all hosts speak alike"
+        if isinstance(payload, Corrupted):
+            decoded = decode(payload.payload, self._keyring, sender.address, HOP_LIMIT)
+            self._safety.corrupted(self.label, decoded)
+            return
+        decoded = decode(payload, self._keyring, sender.address, HOP_LIMIT)
+        assert not isinstance(decoded, Discard), decoded
+        self._post_datagram(port, sender, decoded)
+
+    def _post_datagram(self, port: Port, sender: Port, datagram: Datagram) -> None:
+        if self.agent is not None:
+            self._events.append(
+                DatagramReceived(
+                    path=self._paths[port.interface],
+                    source=sender.address,
+                    received_at=self.mono,
+                    datagram=datagram,
+                )
             )
-        )
+            self._turn()

@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 from ipaddress import IPv4Address
+from itertools import pairwise
+from random import Random
+from statistics import mean
 
 import pytest
 
 from haagent.core.actions import AskHost
-from haagent.core.events import HostAnswered
-from haagent.core.settings import IPAddress
-from haagent.core.units import milliseconds, seconds
+from haagent.core.events import DatagramReceived, HostAnswered
+from haagent.core.settings import IPAddress, Preempt
+from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
 from haagent.sim.cluster import Cluster
+from haagent.sim.network import DELAY, JITTER, Delays, Wire
 from haagent.sim.swarm import agents
 
 GATEWAY = IPv4Address("10.0.0.254")
@@ -86,3 +90,129 @@ def test_the_gateway_answers_by_wires_of_its_own(wire: tuple[int, int] | None) -
 
 def test_nobody_answers_at_an_address_that_nobody_has() -> None:
     assert ask(cluster_with_gateway(), IPv4Address("10.0.0.77")) == []
+
+
+def arrivals(wire: Wire, count: int, *, every: DurationNs) -> list[int]:
+    """Send ``count`` datagrams; return the delays of those that arrive, in nanoseconds."""
+    random = Random(1)
+    sent = [MonoNs(number * every) for number in range(count)]
+    return [at - now for now in sent for at in wire.arrivals(now, random)]
+
+
+@pytest.mark.parametrize("delays", Delays)
+def test_delays_of_every_distribution_have_the_same_mean(delays: Delays) -> None:
+    found = arrivals(Wire(delays, reorders=True), 20_000, every=milliseconds(10))
+
+    assert mean(found) == pytest.approx(DELAY + JITTER, rel=0.02)
+    assert (min(found) == max(found)) is (delays is Delays.CONSTANT)
+
+
+def test_a_lognormal_delay_has_a_longer_tail_than_an_exponential_one() -> None:
+    longest = {
+        delays: max(arrivals(Wire(delays, reorders=True), 20_000, every=milliseconds(10)))
+        for delays in (Delays.EXPONENTIAL, Delays.LOGNORMAL)
+    }
+
+    assert longest[Delays.LOGNORMAL] > 2 * longest[Delays.EXPONENTIAL]
+
+
+@pytest.mark.parametrize("reorders", [False, True])
+def test_datagrams_overtake_each_other_only_where_they_are_told_to(reorders: bool) -> None:
+    wire = Wire(Delays.EXPONENTIAL, reorders=reorders)
+    random = Random(1)
+    found = [at for now in range(0, 10**7, 10**4) for at in wire.arrivals(MonoNs(now), random)]
+
+    assert (found != sorted(found)) is reorders
+
+
+@pytest.mark.parametrize("every", [milliseconds(5), milliseconds(200)])
+def test_bursts_take_a_tenth_of_the_time_however_often_somebody_speaks(every: DurationNs) -> None:
+    wire = Wire(Delays.CONSTANT, reorders=False)
+    wire.bursts = milliseconds(100)
+    share = 1 - len(arrivals(wire, 50_000, every=every)) / 50_000
+
+    assert share == pytest.approx(0.1, abs=0.02)
+
+
+def test_bursts_lose_many_in_a_row() -> None:
+    wire = Wire(Delays.CONSTANT, reorders=False)
+    wire.bursts = milliseconds(100)
+    random = Random(1)
+    lost = [not wire.arrivals(MonoNs(now), random) for now in range(0, 10**11, 10**7)]
+    after_a_loss = [later for earlier, later in pairwise(lost) if earlier]
+
+    assert sum(after_a_loss) / len(after_a_loss) > 0.8
+
+
+def test_a_block_of_what_is_sent_to_all_lets_the_rest_pass() -> None:
+    cluster = cluster_with_gateway()
+    cluster.network.wire(1, 0).cut_to_all = True
+    cluster.run(milliseconds(10))
+    cluster.hosts[0]._events.clear()
+    cluster.run(seconds(3))
+
+    assert not [e for e in cluster.hosts[0]._events if isinstance(e, DatagramReceived)]
+    assert ask(cluster, address_of(cluster, 1)), "its answers pass"
+
+
+def test_a_suspended_machine_answers_nobody_and_hears_later_what_came_meanwhile() -> None:
+    cluster = cluster_with_gateway()
+    other = cluster.hosts[1]
+    other.suspend()
+    assert ask(cluster, address_of(cluster, 1)) == []
+    other.resume()
+    cluster.run(milliseconds(10))
+
+    assert ask(cluster, address_of(cluster, 1)) == 2 * [
+        HostAnswered(0, address_of(cluster, 1), "ARP")
+    ]
+
+
+def test_a_suspended_master_answers_for_no_address_and_is_replaced() -> None:
+    cluster = Cluster(agents(count=2, preempt=Preempt.NEVER), seed=1)
+    cluster.start()
+    cluster.run(seconds(4))
+    cluster.hosts[0].suspend()
+    assert cluster.answering() == []
+    cluster.run(seconds(2))
+    assert cluster.answering() == ["h2"]
+    cluster.hosts[0].resume()
+    cluster.run(seconds(4))
+
+    assert cluster.answering() == ["h2"]
+    assert cluster.safety.violations + cluster.safety.shared == []
+
+
+@pytest.mark.parametrize("ppm", [-500, 500])
+def test_a_clock_that_drifts_goes_by_its_rate_from_then_on(ppm: int) -> None:
+    cluster = Cluster(agents(count=2), seed=1)
+    host = cluster.hosts[0]
+    cluster.run(seconds(1))
+    begin = host.mono
+    host.drift(ppm)
+    cluster.run(seconds(1000))
+
+    assert host.mono - begin == 10**12 + ppm * 10**6
+
+
+def test_a_timer_of_a_drifting_clock_is_never_early() -> None:
+    for ppm in (-500, -3, 0, 7, 500):
+        cluster = Cluster(agents(count=2), seed=1)
+        host = cluster.hosts[0]
+        cluster.run(DurationNs(123_456_789))
+        host.drift(ppm)
+        for due in range(host.mono, host.mono + 10_000, 7):
+            cluster.schedule.run(host._instant(MonoNs(due)))
+            assert 0 <= host.mono - due <= 1
+
+
+def test_what_is_corrupted_on_the_way_is_never_taken_for_genuine() -> None:
+    cluster = Cluster(agents(count=2, preempt=Preempt.NEVER), seed=1, codec=True)
+    cluster.start()
+    cluster.run(seconds(4))
+    for wire in cluster.network.wires():
+        wire.corruption = 0.2
+    cluster.run(seconds(60))
+
+    assert cluster.safety.violations == []
+    assert cluster.safety.changes <= 3
