@@ -5,18 +5,25 @@ looks at all hosts at once.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol
 
+from haagent.core.actions import Action, ClaimAddress, Record
 from haagent.core.agent import Agent
 from haagent.core.identity import GroupId, Term
-from haagent.core.messages import Datagram, Discard, Heartbeat
+from haagent.core.messages import Datagram, Discard, Header, Heartbeat, RoleReason
 from haagent.core.preemption import ASK_INTERVAL
-from haagent.core.settings import AgentSettings, IPAddress, Preempt
+from haagent.core.settings import (
+    AgentSettings,
+    GroupSettings,
+    HeartbeatSettings,
+    IPAddress,
+    Preempt,
+)
 from haagent.core.status import GroupStatus
 from haagent.core.units import DurationNs, MonoNs, later, milliseconds
 
-LEASES = 3
-"""Intervals for which a heartbeat allows its sender to be heard."""
+START = MonoNs(0)
 
 DRIFT = milliseconds(2)
 """By how much the clocks of two hosts can differ over a lease of 3 s: 500 ppm."""
@@ -33,19 +40,30 @@ class Safety:
         """Terms under which two hosts were master: possible while they cannot hear each other."""
         self.shared: list[str] = []
         """Instants at which a second host began to answer for an address."""
+        self._handovers: dict[GroupId, list[MonoNs]] = {}
+        """When masterships of each group began by planned handover."""
+        self._new_masters: set[tuple[str, GroupId]] = set()
+        """Those that have not yet said why they are master."""
+        self._counts: dict[str, int] = {}
+        """The number of the newest record of each agent."""
+        self._recorded: dict[tuple[str, str], Term] = {}
+        """The term in which each agent last recorded a change of role, by name of the group."""
         self._answering: dict[IPAddress, dict[str, MonoNs]] = {}
         """Until when each host answers for each address, unless its kernel is told otherwise."""
         self._masters: set[tuple[str, GroupId]] = set()
         self._terms: dict[tuple[str, GroupId], Term] = {}
         self._forgetful: set[str] = set()
-        self._vouched: dict[tuple[str, GroupId], MonoNs] = {}
-        """Until when the last heartbeat of each master allows it to be heard."""
+        self._vouched: dict[tuple[str, GroupId], tuple[MonoNs, Header]] = {}
+        """The last heartbeat of each master that has left its host, and when that was."""
         self._owners: dict[tuple[GroupId, Term], str] = {}
 
     def started(self, label: str) -> None:
         """Take in that a new process begins."""
         self._masters = {key for key in self._masters if key[0] != label}
-        self._vouched = {key: end for key, end in self._vouched.items() if key[0] != label}
+        self._new_masters &= self._masters
+        self._vouched = {key: last for key, last in self._vouched.items() if key[0] != label}
+        self._recorded = {key: term for key, term in self._recorded.items() if key[0] != label}
+        self._counts[label] = 0
         if label in self._forgetful:
             self._forgetful.discard(label)
             self._terms = {key: term for key, term in self._terms.items() if key[0] != label}
@@ -59,15 +77,40 @@ class Safety:
         if held:
             self.violations.append(f"{label} has finished and still has {held}")
 
+    def decided(self, label: str, groups: Sequence[GroupSettings], actions: list[Action]) -> None:
+        """Judge that what an agent does to addresses stands in its journal (I10)."""
+        names = {group.id: group.name for group in groups}
+        for action in actions:
+            if isinstance(action, Record):
+                self._record(label, action)
+        for action in actions:
+            if isinstance(action, ClaimAddress):
+                recorded = self._recorded.get((label, names[action.group]))
+                if recorded is None or recorded > action.term:
+                    self.violations.append(f"{label} has no record behind {action}")
+
+    def _record(self, label: str, record: Record) -> None:
+        number = self._counts[label] + 1
+        if record.number != number or (record.cause or 0) >= number:
+            self.violations.append(f"{label} numbers its records wrongly: {record}")
+        self._counts[label] = record.number
+        if record.kind == "role.changed":
+            assert record.group is not None
+            assert record.term is not None
+            self._recorded[label, record.group] = record.term
+
     def corrupted(self, label: str, decoded: Datagram | Discard) -> None:
         """Judge what a host made of a datagram that was corrupted on the way."""
         if isinstance(decoded, Datagram):
             self.violations.append(f"{label} takes for genuine what is not: {decoded}")
 
-    def opened(self, label: str, group: GroupId, now: MonoNs, until: MonoNs) -> None:
-        """Judge that a host lets addresses of ``group`` be heard until that instant."""
-        most = self._vouched.get((label, group), now) + DRIFT
-        if until > most:
+    def opened(
+        self, label: str, group: GroupId, now: MonoNs, until: MonoNs, timing: HeartbeatSettings
+    ) -> None:
+        """Judge that a host lets addresses of ``group`` be heard until that instant (I3)."""
+        said_at, header = self._vouched.get((label, group), (None, None))
+        lease = timing.restart_lease if header and header.restarting else timing.lease
+        if said_at is None or until > said_at + lease + DRIFT:
             text = f"opens its fence for {(until - now) / 1e6:.3f} ms, by no heartbeat that left"
             self.violations.append(f"{now / 1e9:.6f} {label} {text}")
 
@@ -97,14 +140,31 @@ class Safety:
             if held:
                 self.violations.append(f"{label} has {held} and says {datagram}")
             return
+        if isinstance(datagram.body, Heartbeat) and key in self._new_masters:
+            self._new_masters.discard(key)
+            if datagram.body.reason is RoleReason.HANDOVER:
+                self._handovers.setdefault(header.group, []).append(now)
         if left and isinstance(datagram.body, Heartbeat):
-            self._vouched[key] = later(now, milliseconds(LEASES * header.interval_ms))
+            self._vouched[key] = now, header
         if key not in self._masters:
             self._masters.add(key)
+            self._new_masters.add(key)
             self.changes += 1
         if self._owners.setdefault((header.group, header.term), label) != label:
             self.duplicates.append(f"{label} is also master in term {header.term}")
             self._owners[header.group, header.term] = label
+
+    def hasty_handovers(self, pause: DurationNs) -> list[str]:
+        """Return the handovers of a group that follow upon another one within ``pause`` (I9).
+
+        A mastership counts as one that began by handover only if it has said so.
+        """
+        return [
+            f"{second / 1e9:.6f} handed over again after {(second - first) / 1e9:.3f} s"
+            for times in self._handovers.values()
+            for first, second in pairwise([START, *times])
+            if second - first < pause
+        ]
 
 
 class Machine(Protocol):

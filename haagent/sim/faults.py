@@ -10,27 +10,34 @@ What this module does not do: choose faults (``haagent.sim.swarm``), or read and
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
+from itertools import product
 
 from haagent.core.units import DurationNs, MonoNs
 from haagent.sim.cluster import Cluster
 from haagent.sim.host import Host
+from haagent.sim.network import Wire
 
 
 class Kind(Enum):
     """Kinds of faults, by the names under which they are written."""
 
     LOSS = "loss"
+    BURSTS = "bursts"
+    CORRUPTION = "corruption"
     DUPLICATION = "duplication"
     JITTER = "jitter"
     ONE_WAY = "one-way"
+    MULTICAST = "multicast"
+    GATEWAY = "gateway"
     PARTITION = "partition"
     KILL = "kill"
     POWER = "power"
     FORGET = "forget"
     PAUSE = "pause"
+    SUSPEND = "suspend"
     SLOW = "slow"
     CLOCK = "clock"
+    DRIFT = "drift"
     LINK = "link"
     STOP = "stop"
     RESTART = "restart"
@@ -50,13 +57,24 @@ class Fault:
     """Until it ends by itself; None lasts until all is healed."""
     targets: tuple[str, ...] = ()
     """Names of nodes: the one that is hurt; sender and receiver of a one-way block; one side of a
-    partition.  None where all wires are hurt."""
+    partition; all that get nothing that is sent to all (multicast).  None where all wires are
+    hurt."""
     amount: int = 0
-    """How much: percent of datagrams (loss, duplication), nanoseconds (jitter, slow, clock),
-    datagrams (replay).  Other kinds have none."""
+    """How much: percent of datagrams (loss, duplication, corruption), nanoseconds (jitter, slow,
+    clock, mean of bursts), parts in a million (drift), datagrams (replay).  Other kinds have
+    none."""
 
 
-LINE = {Kind.LOSS, Kind.JITTER, Kind.ONE_WAY, Kind.PARTITION, Kind.LINK}
+LINE = {
+    Kind.LOSS,
+    Kind.BURSTS,
+    Kind.CORRUPTION,
+    Kind.JITTER,
+    Kind.ONE_WAY,
+    Kind.MULTICAST,
+    Kind.PARTITION,
+    Kind.LINK,
+}
 """Faults that can keep two agents from hearing each other."""
 
 DUPLICATING = LINE | {Kind.FORGET, Kind.DISK, Kind.SLOW}
@@ -66,20 +84,40 @@ SHARING = LINE | {Kind.SLOW, Kind.REPLAY}
 """Faults under which two hosts can answer for an address at one instant: who is not heard, is
 heard too late or is heard from the past holds nobody back.  All others must not, in any order."""
 
-HARMLESS = {Kind.CLOCK, Kind.DUPLICATION, Kind.DISK, Kind.REPLAY}
+HARMLESS = {
+    Kind.CLOCK,
+    Kind.DRIFT,
+    Kind.DUPLICATION,
+    Kind.DISK,
+    Kind.GATEWAY,
+    Kind.REPLAY,
+}
 """Faults that must change no master."""
+
+HANDING_OVER = {Kind.STOP, Kind.RESTART}
+"""Faults that make a master hand over, whatever preemption says."""
 
 PENALISED = {Kind.REFUSE, Kind.SLOW}
 """Faults that can keep a claim from being confirmed in time."""
 
-WIRES = {Kind.LOSS, Kind.DUPLICATION, Kind.JITTER, Kind.REPLAY}
+WIRES = {
+    Kind.LOSS,
+    Kind.BURSTS,
+    Kind.CORRUPTION,
+    Kind.DUPLICATION,
+    Kind.JITTER,
+    Kind.REPLAY,
+}
 """Faults of all wires at once, which have no target."""
 
-NETWORK = WIRES | {Kind.ONE_WAY, Kind.PARTITION}
+NETWORK = WIRES | {Kind.ONE_WAY, Kind.MULTICAST, Kind.GATEWAY, Kind.PARTITION}
 """Faults of what is between the hosts."""
 
 _DOWN = {Kind.KILL, Kind.POWER, Kind.FORGET, Kind.STOP, Kind.RESTART}
 """Faults after which an agent starts again."""
+
+_STILL = {Kind.PAUSE, Kind.SUSPEND}
+"""Faults during which an agent does nothing."""
 
 
 class Faults:
@@ -91,7 +129,7 @@ class Faults:
 
     def strike(self, fault: Fault) -> None:
         """Put the begin of ``fault``, and its end, into the schedule."""
-        self._cluster.schedule.at(fault.at, partial(self._begin, fault))
+        self._cluster.schedule.at(fault.at, self._begin, fault)
 
     def heal(self) -> None:
         """End all that is wrong; an agent told to stop is not waited for."""
@@ -102,6 +140,7 @@ class Faults:
             host.slowness = DurationNs(0)
             host.refuses_claims = host.disk_full = False
             host.resume()
+            host.drift(0)
             _start(host)
             host.set_link(_interface(host), up=True)
 
@@ -113,7 +152,7 @@ class Faults:
         else:
             _hurt_host(fault, self._cluster.host(fault.targets[0]))
         if fault.length is not None:
-            self._cluster.schedule.after(fault.length, partial(self._end, fault))
+            self._cluster.schedule.after(fault.length, self._end, fault)
 
     def _end(self, fault: Fault) -> None:
         if fault not in self._active:
@@ -141,19 +180,35 @@ def _hurt_network(fault: Fault, cluster: Cluster) -> None:
     match fault.kind:
         case Kind.ONE_WAY:
             network.wire(*indexes).cut = True
+        case Kind.MULTICAST:
+            for source, target in product(range(len(cluster.hosts)), indexes):
+                if source != target:
+                    network.wire(source, target).cut_to_all = True
+        case Kind.GATEWAY:
+            for wire in network.routes(*indexes):
+                wire.cut = True
         case Kind.PARTITION:
             network.split(set(indexes))
         case Kind.REPLAY:
             network.replay(fault.amount)
-        case Kind.LOSS:
-            for wire in network.wires():
-                wire.loss = fault.amount / 100
-        case Kind.DUPLICATION:
-            for wire in network.wires():
-                wire.duplication = fault.amount / 100
         case _:
             for wire in network.wires():
-                wire.jitter, wire.reorders = DurationNs(fault.amount), True
+                _spoil(wire, fault)
+
+
+def _spoil(wire: Wire, fault: Fault) -> None:
+    share = fault.amount / 100
+    match fault.kind:
+        case Kind.LOSS:
+            wire.loss = share
+        case Kind.BURSTS:
+            wire.bursts = DurationNs(fault.amount)
+        case Kind.CORRUPTION:
+            wire.corruption = share
+        case Kind.DUPLICATION:
+            wire.duplication = share
+        case _:
+            wire.jitter, wire.reorders = DurationNs(fault.amount), True
 
 
 def _hurt_host(fault: Fault, host: Host) -> None:
@@ -164,12 +219,16 @@ def _hurt_host(fault: Fault, host: Host) -> None:
             host.power_off(forget=fault.kind is Kind.FORGET)
         case Kind.PAUSE:
             host.pause()
+        case Kind.SUSPEND:
+            host.suspend()
         case Kind.STOP:
             host.stop()
         case Kind.RESTART:
             host.restart()
         case Kind.CLOCK:
             host.wall_error = DurationNs(fault.amount)
+        case Kind.DRIFT:
+            host.drift(fault.amount)
         case Kind.SLOW:
             host.slowness = DurationNs(fault.amount)
         case Kind.REFUSE:
@@ -182,11 +241,14 @@ def _hurt_host(fault: Fault, host: Host) -> None:
 
 def _heal_host(fault: Fault, host: Host, others: Sequence[Fault]) -> None:
     lasting = {other.kind for other in others if other.targets == fault.targets}
-    if lasting & (_DOWN if fault.kind in _DOWN else {fault.kind}):
+    alike = next((kinds for kinds in (_DOWN, _STILL) if fault.kind in kinds), {fault.kind})
+    if lasting & alike:
         return
     match fault.kind:
-        case Kind.PAUSE:
+        case Kind.PAUSE | Kind.SUSPEND:
             host.resume()
+        case Kind.DRIFT:
+            host.drift(0)
         case Kind.SLOW:
             host.slowness = DurationNs(0)
         case Kind.REFUSE:

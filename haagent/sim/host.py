@@ -320,7 +320,9 @@ class Host:
         now = self.mono
         wall = WallNs(EPOCH + self._schedule.now + self.wall_error)
         self._left.clear()
-        self._actions.extend(agent.step(Moment(now, wall), event))
+        actions = agent.step(Moment(now, wall), event)
+        self._safety.decided(self.label, self.settings.groups, actions)
+        self._actions.extend(actions)
         self._busy_until = MonoNs(self._schedule.now + self.slowness)
         due = agent.deadline()
         assert due is None or due > now, f"{self.label} would spin"
@@ -412,7 +414,8 @@ class Host:
         """As the real data plane does: the heartbeat behind it is in time, and has left."""
         if self.mono < action.by and self._left.get(action.group, True):
             until = self._instant(action.until)
-            self._safety.opened(self.label, action.group, self._schedule.now, until)
+            timing = self.settings.heartbeat
+            self._safety.opened(self.label, action.group, self._schedule.now, until, timing)
             self._set_fence(action.address.ip, action.until)
 
     def _set_fence(self, ip: IPAddress, until: MonoNs) -> None:
