@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from haagent.core.units import MonoNs, seconds
+from haagent.core.units import MonoNs, later, milliseconds, seconds
 from haagent.sim.cluster import Cluster
 from haagent.sim.faults import Fault, Faults, Kind
 from haagent.sim.swarm import Scenario, agents, draw, play
@@ -62,7 +62,7 @@ def test_the_end_of_a_fault_leaves_alone_what_another_one_does() -> None:
 def test_a_scenario_is_all_that_a_run_depends_on() -> None:
     scenario = draw(7)
     fault = scenario.faults[0]
-    moved = replace(fault, at=MonoNs(fault.at + 1))
+    moved = replace(fault, at=later(fault.at, milliseconds(1)))
 
     first = play(scenario)
 

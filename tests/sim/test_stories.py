@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from haagent.core.messages import RoleReason, State
-from haagent.core.settings import AgentSettings, Preempt
+from haagent.core.settings import AgentSettings, Detection, Preempt
 from haagent.core.units import DurationNs, milliseconds, seconds
 from haagent.sim.cluster import Cluster
 from haagent.sim.host import Host
@@ -182,16 +182,26 @@ def test_a_capture_keeps_no_dead_master_alive() -> None:
     assert cluster.holders() == ["h2"], trace(cluster)
 
 
-def test_a_silent_master_is_asked_before_somebody_takes_its_place() -> None:
-    """Three heartbeats are lost, the wire is good again when their backup stands."""
-    cluster = settled(2)
+@pytest.mark.parametrize(
+    ("detection", "silence", "asked"),
+    [
+        (Detection.FIXED, milliseconds(555), "lb1 has been silent"),
+        (Detection.PROBING, milliseconds(240), "says Probe("),
+    ],
+)
+def test_a_silent_master_is_asked_before_somebody_takes_its_place(
+    detection: Detection, silence: DurationNs, asked: str
+) -> None:
+    """Heartbeats are lost, and the wire is good again when the last question goes out."""
+    cluster = started(agents(count=2, preempt=Preempt.NEVER, detection=detection))
     cluster.run(milliseconds(50))
+    begin = len(cluster.trace)
     cluster.network.wire(0, 1).cut = True
-    cluster.run(milliseconds(580))
+    cluster.run(silence)
     cluster.network.heal()
     cluster.run(seconds(2))
 
-    assert any("lb1 has been silent" in line for line in cluster.trace)
+    assert any(asked in line for line in cluster.trace[begin:]), trace(cluster)
     assert cluster.safety.changes == 1, trace(cluster)
     safe(cluster)
 
