@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from textwrap import fill
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from haagent.cli.configuration import read
-from haagent.config.values import shown
+from haagent.config.values import Profile, shown
 from haagent.core.settings import (
     AgentSettings,
+    Detection,
     FenceLevel,
     GroupSettings,
     HeartbeatSettings,
@@ -32,10 +33,11 @@ Levels: TypeAlias = Sequence[FenceLevel]
 
 def check(config: Path) -> None:
     """Print OK and a summary of ``config``."""
-    settings = read(config).settings
+    loaded = read(config)
+    settings = loaded.settings
     print("OK\n")
     levels, fence = _fence(settings)
-    facts = (*_contents(settings), *fence, *_times(settings.heartbeat))
+    facts = (*_contents(settings), *fence, *_times(loaded.profile, settings.heartbeat))
     for label, text in facts:
         print(f"{label:<13}{text}")
     print("\nguaranteed:")
@@ -48,6 +50,8 @@ def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
     yield "node", f"{settings.node} of cluster {settings.cluster}"
     for path in settings.heartbeat.paths:
         yield "path", f"{path.interface}, {_reach(path)}, UDP port {settings.heartbeat.port}"
+        if path.reference:
+            yield "", f"reference {path.reference}"
     for group in settings.groups:
         addresses = ", ".join(map(str, group.addresses))
         yield "group", f"{group.name}: {addresses} on {group.interface}, priority {group.priority}"
@@ -70,12 +74,24 @@ def _preemption(group: GroupSettings) -> str:
     return str(group.preempt.value)
 
 
-def _times(heartbeat: HeartbeatSettings) -> Iterator[tuple[str, str]]:
-    soonest = DurationNs(heartbeat.takeover - heartbeat.interval)
+def _times(profile: Profile, heartbeat: HeartbeatSettings) -> Iterator[tuple[str, str]]:
     each = shown(heartbeat.interval), shown(heartbeat.backup_interval)
-    found = f"{shown(soonest)} to {shown(heartbeat.takeover)} after the master dies"
+    better = f"{shown(heartbeat.stagger)} more for each better backup"
     yield "heartbeat", "every {} as master, every {} as backup".format(*each)
-    yield "detection", f"{found}, {shown(heartbeat.stagger)} more for each better backup"
+    match heartbeat.detection:
+        case Detection.PROBING:
+            mean_ms, most_ms = (round(times * heartbeat.interval / 1_000_000) for times in (1.4, 2))
+            hung = f"{shown(heartbeat.takeover)} after an agent hangs whose kernel answers"
+            yield "detection", f"profile {profile.value}: who is late is asked at once, five times"
+            yield "", f"{mean_ms}ms after a host dies, {most_ms}ms at most; {hung}"
+            yield "", better
+        case Detection.FIXED:
+            soonest = shown(DurationNs(heartbeat.takeover - heartbeat.interval))
+            found = f"{soonest} to {shown(heartbeat.takeover)} after the master dies"
+            yield "detection", f"profile {profile.value}: by silence alone, as in VRRP"
+            yield "", f"{found}, {better}"
+        case _:
+            assert_never(heartbeat.detection)
     yield "election", f"waits up to {shown(heartbeat.answer_timeout)} for answers"
     yield "start", f"listens {shown(heartbeat.listen)} before any claim"
     yield "stall", f"an agent that stood still for {shown(heartbeat.takeover)} first releases all"

@@ -37,8 +37,8 @@ def virtual_address(raw: object) -> IPInterface:
     return address
 
 
-def peer(raw: object) -> IPAddress:
-    """Return the address of another agent."""
+def host(raw: object) -> IPAddress:
+    """Return the address of one host: another agent, or the reference of a path."""
     return _host(_address(text(raw)))
 
 

@@ -11,6 +11,7 @@ from haagent.config import addresses, values
 from haagent.config.document import Document
 from haagent.config.model import File
 from haagent.config.problems import Place, Problem, dotted
+from haagent.config.values import Profile
 from haagent.core.identity import group_id
 from haagent.core.settings import MULTICAST_IPV4, IPAddress
 
@@ -23,6 +24,8 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from _peers_or_group(document)
     yield from _repeated_paths(document)
     yield from _peers(document)
+    yield from _named_peers(document)
+    yield from _references(document)
     yield from _addresses(document)
     yield from _group_ids(document)
     yield from _server_names(document)
@@ -40,6 +43,10 @@ def doubts(document: Document) -> Iterator[Problem]:
                 "no querier runs, and then both agents are master"
             )
             yield document.at_value(place, text)
+    if Profile.FIXED in _profiles(document):
+        for place, _ in document.find("heartbeat.paths.*.reference"):
+            text = "has no effect with profile fixed, which asks nobody"
+            yield document.at_key(place, text)
     virtual = {address for _, address in _virtual_addresses(document)}
     for place, endpoint in document.select(f"{_SERVERS}.address", addresses.endpoint):
         if endpoint.address in virtual:
@@ -72,7 +79,7 @@ def _repeated_paths(document: Document) -> Iterator[Problem]:
 
 
 def _peers(document: Document) -> Iterator[Problem]:
-    peers = list(document.select("heartbeat.paths.*.peers.*", addresses.peer))
+    peers = list(document.select("heartbeat.paths.*.peers.*", addresses.host))
     yield from _once(document, ((place, (place[:3], peer)) for place, peer in peers))
     virtual = {address for _, address in _virtual_addresses(document)}
     for place, peer in peers:
@@ -82,6 +89,33 @@ def _peers(document: Document) -> Iterator[Problem]:
         if peer in virtual:
             text = "must be an agent's own address, is a virtual address that moves"
             yield document.at_value(place, text)
+
+
+def _named_peers(document: Document) -> Iterator[Problem]:
+    if Profile.WAN in _profiles(document):
+        for place, path in document.find("heartbeat.paths.*"):
+            if isinstance(path, dict) and "peers" not in path:
+                text = "must be given, profile wan sends to named peers alone; is missing"
+                yield document.at_key((*place, "peers"), text)
+
+
+def _references(document: Document) -> Iterator[Problem]:
+    peers = {peer for _, peer in document.select("heartbeat.paths.*.peers.*", addresses.host)}
+    virtual = {address for _, address in _virtual_addresses(document)}
+    for place, reference in document.select("heartbeat.paths.*.reference", addresses.host):
+        if reference.version != _family(document, place[:3]):
+            text = "must be of the same IP version as the path"
+            yield document.wrong_value(place, text)
+        if reference in virtual:
+            text = "must be a third party such as the gateway, is a virtual address that moves"
+            yield document.at_value(place, text)
+        if reference in peers:
+            text = "must be a third party such as the gateway, is one of the peers"
+            yield document.at_value(place, text)
+
+
+def _profiles(document: Document) -> list[Profile]:
+    return [found for _, found in document.select("heartbeat.profile", values.choice(Profile))]
 
 
 def _addresses(document: Document) -> Iterator[Problem]:
@@ -141,7 +175,7 @@ def _virtual_addresses(document: Document) -> Iterator[tuple[Place, IPAddress]]:
 def _family(document: Document, path: Place) -> int:
     """Return the IP version of the heartbeat path at ``path``: of its first peer or its group."""
     index = path[-1]
-    peers = document.select(f"heartbeat.paths.{index}.peers.*", addresses.peer)
+    peers = document.select(f"heartbeat.paths.{index}.peers.*", addresses.host)
     group = document.select(f"heartbeat.paths.{index}.group", addresses.multicast_group)
     return next((address.version for _, address in chain(peers, group)), MULTICAST_IPV4.version)
 

@@ -41,6 +41,8 @@ class Loaded:
     """A file that was accepted."""
 
     settings: AgentSettings
+    profile: values.Profile
+    """That the heartbeat's settings come from."""
     digest: str
     """SHA-256 of the file's text: equal only where nothing was changed."""
     key_file: Path
@@ -70,6 +72,7 @@ def load(path: Path) -> Loaded:
     key_file = home / file.key_file
     return Loaded(
         settings=_settings(file, home),
+        profile=file.heartbeat.profile,
         digest=document.digest,
         key_file=key_file,
         state_dir=home / file.state_dir,
@@ -122,7 +125,9 @@ def _settings(file: File, home: Path) -> AgentSettings:
 
 def _heartbeat(section: HeartbeatSection) -> HeartbeatSettings:
     paths = tuple(PathSettings(**_written(path)) for path in section.paths)
-    return HeartbeatSettings(**_written(section) | {"paths": paths})
+    written = _written(section) | {"paths": paths, "detection": section.profile.detection}
+    written.pop("profile", None)
+    return HeartbeatSettings(**{"interval": section.profile.interval} | written)
 
 
 def _group(name: str, section: GroupSection) -> GroupSettings:

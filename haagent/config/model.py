@@ -25,9 +25,10 @@ Port: TypeAlias = Annotated[int, PlainValidator(values.whole(1, 65_535))]
 Weight: TypeAlias = Annotated[int, PlainValidator(values.whole(0, 256))]
 Truth: TypeAlias = Annotated[bool, PlainValidator(values.truth)]
 Role: TypeAlias = Annotated[When, PlainValidator(values.choice(When))]
+Profile: TypeAlias = Annotated[values.Profile, PlainValidator(values.choice(values.Profile))]
 Level: TypeAlias = Annotated[FenceLevel, PlainValidator(values.choice(FenceLevel))]
 VirtualAddress: TypeAlias = Annotated[IPInterface, PlainValidator(addresses.virtual_address)]
-Peer: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.peer)]
+HostAddress: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.host)]
 MulticastGroup: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.multicast_group)]
 Preemption: TypeAlias = Annotated[values.Preemption, PlainValidator(values.preemption)]
 Endpoint: TypeAlias = Annotated[addresses.Endpoint, PlainValidator(addresses.endpoint)]
@@ -47,11 +48,13 @@ class Section(BaseModel):
 
 class PathSection(Section):
     interface: Interface
-    peers: Annotated[tuple[Peer, ...], Filled] | None = None
+    peers: Annotated[tuple[HostAddress, ...], Filled] | None = None
     group: MulticastGroup | None = None
+    reference: HostAddress | None = None
 
 
 class HeartbeatSection(Section):
+    profile: Profile = values.Profile.LAN
     interval: Interval | None = None
     port: Port | None = None
     paths: Annotated[tuple[PathSection, ...], Filled]

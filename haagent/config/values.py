@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
-from haagent.core.settings import Preempt
+from haagent.core.settings import Detection, Preempt
 from haagent.core.units import DurationNs, milliseconds, seconds
 
 E = TypeVar("E", bound=Enum)
@@ -29,6 +29,36 @@ class Preemption(NamedTuple):
 
     when: Preempt
     delay: DurationNs | None = None
+
+
+class Profile(Enum):
+    """A pace of heartbeats, and how a dead agent is found out, that suit each other."""
+
+    LAN = "lan"
+    LAN_FAST = "lan-fast"
+    COMPAT = "compat"
+    """At the pace that VRRP has by default (RFC 9568 6.1: 1 s)."""
+    WAN = "wan"
+    """To named peers only: multicast seldom gets far, and then each agent is master."""
+    FIXED = "fixed"
+
+    @property
+    def interval(self) -> DurationNs:
+        """The heartbeat interval I, where the file gives no other."""
+        return _INTERVALS[self]
+
+    @property
+    def detection(self) -> Detection:
+        return Detection.FIXED if self is Profile.FIXED else Detection.PROBING
+
+
+_INTERVALS = {
+    Profile.LAN: milliseconds(200),
+    Profile.LAN_FAST: milliseconds(50),
+    Profile.COMPAT: seconds(1),
+    Profile.WAN: seconds(1),
+    Profile.FIXED: milliseconds(200),
+}
 
 
 def text(raw: object) -> str:

@@ -55,7 +55,9 @@ haproxy      /run/haproxy/admin.sock
              backend app: app1, app2
 fence        bpf or else nft or else lifetime; 'haagent status' shows which is in force
 heartbeat    every 200ms as master, every 1s as backup
-detection    450ms to 650ms after the master dies, 20ms more for each better backup
+detection    profile lan: who is late is asked at once, five times
+             280ms after a host dies, 400ms at most; 650ms after an agent hangs whose kernel answers
+             20ms more for each better backup
 election     waits up to 30ms for answers
 start        listens 1s before any claim
 stall        an agent that stood still for 650ms first releases all
@@ -123,6 +125,34 @@ def test_check_does_not_count_vlans_of_one_card_as_two(tmp_path: Path) -> None:
     file.write_text(text)
 
     assert "all paths use one network card" in haagent("check", file).stdout
+
+
+def test_check_says_how_the_dead_are_found_out_and_who_vouches_for_the_link(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "haagent.yml"
+    text = (CONF / "pair-lb1.yml").read_text()
+    path = "    - interface: eth0\n"
+    referred = f"  profile: compat\n  paths:\n{path}      reference: 192.0.2.1\n"
+    file.write_text(text.replace(f"  paths:\n{path}", referred))
+
+    said = haagent("check", file).stdout
+
+    assert "             reference 192.0.2.1\n" in said
+    assert "heartbeat    every 1s as master, every 5s as backup\n" in said
+    assert "detection    profile compat: who is late is asked at once, five times\n" in said
+    assert "             1400ms after a host dies, 2000ms at most; 3250ms after an agent" in said
+
+
+def test_check_says_that_profile_fixed_goes_by_silence_alone(tmp_path: Path) -> None:
+    file = tmp_path / "haagent.yml"
+    text = (CONF / "pair-lb1.yml").read_text()
+    file.write_text(text.replace("  paths:\n", "  profile: fixed\n  paths:\n"))
+
+    said = haagent("check", file).stdout
+
+    assert "detection    profile fixed: by silence alone, as in VRRP\n" in said
+    assert "             450ms to 650ms after the master dies, 20ms more for each" in said
 
 
 def test_check_names_all_problems_on_stderr_and_exits_with_2(tmp_path: Path) -> None:

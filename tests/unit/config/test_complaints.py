@@ -128,6 +128,17 @@ VALUES = {
     ("priority: 150", "priority: on"): (
         "11:15: groups.web.priority: must be 1..254, is on, which YAML reads as true"
     ),
+    # heartbeat
+    ("heartbeat:", "heartbeat:\n  profile: lan_fast"): (
+        "5:12: heartbeat.profile: must be lan, lan-fast, compat, wan or fixed, is 'lan_fast'"
+    ),
+    ("- interface: eth0", "- interface: eth0\n      reference: gateway"): (
+        "7:18: heartbeat.paths[0].reference: must be an IP address, is 'gateway'"
+    ),
+    ("- interface: eth0", "- interface: eth0\n      reference: 224.0.0.1"): (
+        "7:18: heartbeat.paths[0].reference: must be the address of a host, not a multicast "
+        "address, is '224.0.0.1'"
+    ),
     # preemption
     ("priority: 150", "priority: 1\n    preempt: after 5"): (
         "12:14: groups.web.preempt: must be a whole number with a unit, as in 200ms, 5s, 2m or "
@@ -279,6 +290,29 @@ CONTRADICTIONS = {
         "9:7: heartbeat.paths[1].group: must be left out where 'peers' are given, heartbeats go "
         "to these alone"
     ),
+    ("- interface: eth0", '- interface: eth0\n      reference: "2001:db8::1"'): (
+        "7:18: heartbeat.paths[0].reference: must be of the same IP version as the path, "
+        "is '2001:db8::1'"
+    ),
+    (
+        "- interface: eth0",
+        '- interface: eth0\n      group: "ff02::1"\n      reference: 192.0.2.1',
+    ): (
+        "8:18: heartbeat.paths[0].reference: must be of the same IP version as the path, "
+        "is '192.0.2.1'"
+    ),
+    ("- interface: eth0", "- interface: eth0\n      reference: 192.0.2.101"): (
+        "7:18: heartbeat.paths[0].reference: must be a third party such as the gateway, is a "
+        "virtual address that moves"
+    ),
+    ("- interface: eth0", "- interface: eth0\n      reference: 192.0.2.13"): (
+        "7:18: heartbeat.paths[0].reference: must be a third party such as the gateway, is one of "
+        "the peers"
+    ),
+    ("heartbeat:", "heartbeat:\n  profile: wan"): (
+        "7:7: heartbeat.paths[0].peers: must be given, profile wan sends to named peers alone; "
+        "is missing"
+    ),
     ("- interface: eth0", "- interface: eth0\n      group: 192.0.2.1"): (
         "7:14: heartbeat.paths[0].group: must be a multicast group; unicast addresses go under "
         "'peers', is '192.0.2.1'"
@@ -321,6 +355,7 @@ def test_values_that_contradict_each_other_are_refused(
     ("old", "new"),
     [
         ("- interface: eth1", "- interface: eth0"),
+        ("- interface: eth1", "- reference: 192.0.2.1\n      interface: eth1"),
         ("192.0.2.101/24", '"2001:db8::100"'),
         ("192.0.2.101/24", "192.0.2.0/31"),
         ("192.0.2.101/24", "169.254.1.1/16"),

@@ -12,6 +12,7 @@ from haagent.core.identity import Priority, group_id
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
+    Detection,
     GroupSettings,
     HAProxySettings,
     HeartbeatSettings,
@@ -79,7 +80,7 @@ def test_the_full_example_says_what_it_says() -> None:
         interval=milliseconds(200),
         port=6940,
         paths=(
-            PathSettings(interface="eth0"),
+            PathSettings(interface="eth0", reference=IPv4Address("192.0.2.1")),
             PathSettings(interface="eth1", group=IPv6Address("ff02::114")),
             PathSettings(
                 interface="eth2",
@@ -121,6 +122,49 @@ def test_the_full_example_says_what_it_says() -> None:
             ),
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "interval", "detection"),
+    [
+        ("profile: lan", milliseconds(200), Detection.PROBING),
+        ("profile: lan-fast", milliseconds(50), Detection.PROBING),
+        ("profile: compat", seconds(1), Detection.PROBING),
+        ("profile: wan", seconds(1), Detection.PROBING),
+        ("profile: fixed", milliseconds(200), Detection.FIXED),
+        ("interval: 100ms, profile: lan-fast", milliseconds(100), Detection.PROBING),
+        ("interval: 1s, profile: fixed", seconds(1), Detection.FIXED),
+    ],
+)
+def test_a_profile_sets_the_interval_unless_one_is_given_beside_it(
+    tmp_path: Path, written: str, interval: int, detection: Detection
+) -> None:
+    heartbeat = f"heartbeat: {{{written}, paths: [{{interface: eth0, peers: [192.0.2.2]}}]}}"
+    text = SMALLEST.replace("heartbeat: {paths: [{interface: eth0}]}", heartbeat)
+
+    settings = load(write(tmp_path, text)).settings.heartbeat
+
+    assert (settings.interval, settings.detection) == (interval, detection)
+
+
+def test_a_path_may_have_a_third_party_to_ask(tmp_path: Path) -> None:
+    text = SMALLEST.replace("{interface: eth0}", "{interface: eth0, reference: 192.0.2.1}")
+
+    (path,) = load(write(tmp_path, text)).settings.heartbeat.paths
+
+    assert path.reference == IPv4Address("192.0.2.1")
+
+
+def test_a_reference_that_nobody_asks_is_a_warning(tmp_path: Path) -> None:
+    asked = "heartbeat: {paths: [{interface: eth0, reference: 192.0.2.1}]}"
+    text = SMALLEST.replace("heartbeat: {paths: [{interface: eth0}]}", asked)
+    unasked = text.replace("{paths:", "{profile: fixed, paths:")
+
+    said = [str(warning) for warning in load(write(tmp_path, unasked)).warnings]
+
+    complaint = "heartbeat.paths[0].reference: has no effect with profile fixed, which asks nobody"
+    assert any(line.endswith(complaint) for line in said)
+    assert not any("has no effect" in str(w) for w in load(write(tmp_path, text)).warnings)
 
 
 def test_when_means_the_only_group_where_there_is_only_one(tmp_path: Path) -> None:
