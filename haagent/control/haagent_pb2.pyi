@@ -169,7 +169,7 @@ class Server(_message.Message):
     def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ..., check: _Optional[bool] = ...) -> None: ...
 
 class Record(_message.Message):
-    __slots__ = ("time", "hlc", "lamport", "severity", "kind", "text", "group", "term")
+    __slots__ = ("time", "hlc", "lamport", "severity", "kind", "text", "group", "term", "number", "cause", "evidence")
     TIME_FIELD_NUMBER: _ClassVar[int]
     HLC_FIELD_NUMBER: _ClassVar[int]
     LAMPORT_FIELD_NUMBER: _ClassVar[int]
@@ -178,6 +178,9 @@ class Record(_message.Message):
     TEXT_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     time: str
     hlc: Hlc
     lamport: int
@@ -186,7 +189,10 @@ class Record(_message.Message):
     text: str
     group: str
     term: int
-    def __init__(self, time: _Optional[str] = ..., hlc: _Optional[_Union[Hlc, _Mapping]] = ..., lamport: _Optional[int] = ..., severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., group: _Optional[str] = ..., term: _Optional[int] = ...) -> None: ...
+    number: int
+    cause: int
+    evidence: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, time: _Optional[str] = ..., hlc: _Optional[_Union[Hlc, _Mapping]] = ..., lamport: _Optional[int] = ..., severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., group: _Optional[str] = ..., term: _Optional[int] = ..., number: _Optional[int] = ..., cause: _Optional[int] = ..., evidence: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Hlc(_message.Message):
     __slots__ = ("ms", "counter")

@@ -153,6 +153,9 @@ def _record(record: Record) -> pb.Record:
         text=record.text,
         group=record.group,
         term=record.term,
+        number=record.number,
+        cause=record.cause,
+        evidence=record.evidence,
     )
 
 

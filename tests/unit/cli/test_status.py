@@ -129,14 +129,18 @@ HEALTHY = Status(
     ),
     records=(
         Record(
+            number=5,
             stamp=Stamp(Hlc(1_767_225_588_123, 2), 41),
             severity=Severity.NOTICE,
             kind="role.changed",
             text="backup -> master: the master fell silent",
             group="web",
             term=Term(7),
+            cause=3,
+            evidence=("lb2 grants",),
         ),
         Record(
+            number=6,
             stamp=Stamp(Hlc(1_767_225_590_000, 0), 44),
             severity=Severity.INFO,
             kind="peer.alive",
