@@ -44,6 +44,7 @@ from haagent.core.events import (
     RestartRequested,
     SettingsChanged,
     SettingsRejected,
+    Steered,
     StopRequested,
     StrangerHeard,
     Tick,
@@ -138,6 +139,7 @@ class Agent:
         """Since when each path has carried nothing."""
         self._mute_due: MonoNs | None = None
         """When the lease of an agent is over that nobody hears."""
+        self._steered = Steered(maintenance=False, paused=False)
         self._stopping = False
         self._begun: MonoNs | None = None
         """When the first step was."""
@@ -229,7 +231,7 @@ class Agent:
             case StopRequested() | RestartRequested():
                 leave = self._stop if isinstance(event, StopRequested) else self._leave_to_next
                 return leave(now)
-            case SettingsChanged() | SettingsRejected():
+            case SettingsChanged() | SettingsRejected() | Steered():
                 return self._reconfigure(now, event)
             case _:
                 assert_never(event)
@@ -460,7 +462,11 @@ class Agent:
                 actions += group.lead(now, Election.stop)
         return actions
 
-    def _reconfigure(self, now: Moment, event: SettingsChanged | SettingsRejected) -> list[Action]:
+    def _reconfigure(
+        self, now: Moment, event: SettingsChanged | SettingsRejected | Steered
+    ) -> list[Action]:
+        if isinstance(event, Steered):
+            return self._steer(now, event)
         if isinstance(event, SettingsRejected):
             self._journal.alarm(now, "config.rejected", "", f"kept the old file: {event.text}")
             return []
@@ -482,6 +488,27 @@ class Agent:
         ):
             self._journal.record(now, "config.applied", "HAProxy servers as the file has them")
         return actions
+
+    def _steer(self, now: Moment, event: Steered) -> list[Action]:
+        self._steered = event
+        for kind, on, text in (
+            ("agent.maintenance", event.maintenance, "is kept out, and hands over what it has"),
+            ("agent.paused", event.paused, "masters stay as they are, whatever happens"),
+        ):
+            if on:
+                self._journal.alarm(now, kind, "", text)
+            else:
+                self._journal.clear(now, kind, "")
+        actions: list[Action] = []
+        for group in self._groups.values():
+            actions += self._apply_steering(now, group)
+        return actions
+
+    def _apply_steering(self, now: Moment, group: Group) -> list[Action]:
+        steered = self._steered
+        return group.lead(
+            now, Election.steer, maintenance=steered.maintenance, paused=steered.paused
+        )
 
     def _change(self, now: Moment, group: Group, settings: GroupSettings) -> list[Action]:
         before = group.settings.interface
@@ -509,6 +536,7 @@ class Agent:
                 self._groups[key] = self._make_group(settings)
                 self._journal.record(now, "config.applied", "entered", group=settings.name)
                 actions += self._follow_link(now, self._groups[key])
+                actions += self._apply_steering(now, self._groups[key])
         return actions
 
     def _forget(self, now: Moment, group: Group) -> None:

@@ -77,8 +77,13 @@ class Arrivals:
         self._estimate()
         return True
 
-    def late_after(self, at: MonoNs) -> MonoNs:
-        """Return when the first heartbeat that is still to come after ``at`` will be late."""
+    def late_after(self, at: MonoNs, *, elsewhere: bool = False) -> MonoNs:
+        """Return when the first heartbeat that is still to come after ``at`` will be late.
+
+        With ``elsewhere`` one has arrived at ``at``, at another agent and so not in this stream.
+        """
+        if elsewhere:
+            at = later(at, DurationNs(2 * self._margin))
         next_late = self._base + self._mean + (self._number + 1) * self.interval + self._margin
         if next_late <= at:
             next_late += ((at - next_late) // self.interval + 1) * self.interval
@@ -172,10 +177,12 @@ class Detector:
 
     def relayed(self, now: MonoNs, at: MonoNs, timeout: DurationNs) -> bool:
         """Take in that another agent heard it at ``at``; return whether that makes it punctual."""
-        punctual = self._late_after(at) > now
-        if punctual:
-            self.lives(at, timeout)
-        return punctual
+        late_at = self._late_after(at, elsewhere=True)
+        if late_at <= now:
+            return False
+        self.lives(at, timeout)
+        self._late_at = max(late_at, self._late_at)
+        return True
 
     def host_answered(self, at: MonoNs, how: str) -> None:
         """Take in that its host answers, whatever the agent does."""
@@ -220,13 +227,13 @@ class Detector:
             # It hangs, or we are cut off: asked on and on, but not so often.
             suspicion.due = later(now, DurationNs(self._interval // 4))
 
-    def _late_after(self, at: MonoNs) -> MonoNs:
+    def _late_after(self, at: MonoNs, *, elsewhere: bool = False) -> MonoNs:
         # A peer that is master of any group speaks often: its quickest rhythm counts.
         if not self._streams:
             return later(at, DurationNs(self._interval + self._interval // 4))
         quickest = min(stream.interval for stream in self._streams.values())
         return max(
-            stream.late_after(at)
+            stream.late_after(at, elsewhere=elsewhere)
             for stream in self._streams.values()
             if stream.interval == quickest
         )

@@ -107,7 +107,9 @@ class Election:
         self.maintenance = False
         """Whether this agent is to be kept out, and hands over what it is master of."""
         self.paused = False
-        """Whether no agent here may become master but by a planned handover."""
+        """Whether this agent may become master by a planned handover only."""
+        self._master_paused = False
+        """Whether the last master had nobody take over from it."""
         self.restarting = False
         """Whether the next process of this agent is to go on with this mastership."""
         self._due: MonoNs | None = None
@@ -133,6 +135,13 @@ class Election:
             return self.state
         suspicion = master.detector.suspicion
         return State.SUSPECT if suspicion is not None and suspicion.rounds > 1 else State.BACKUP
+
+    @property
+    def shown_reason(self) -> RoleReason:
+        """The reason as others see it."""
+        if self.maintenance and self.state is State.BACKUP:
+            return RoleReason.MAINTENANCE
+        return self.reason
 
     @property
     def interval(self) -> DurationNs:
@@ -249,9 +258,10 @@ class Election:
 
     def steer(self, now: MonoNs, *, maintenance: bool, paused: bool) -> list[Say]:
         """Keep out, and hand over; or keep things as they are; as the operator wants it."""
-        resumed = (self.maintenance or self.paused) and not (maintenance or paused)
         self.maintenance, self.paused = maintenance, paused
-        if resumed and self.state is State.BACKUP and self.master is None:
+        self._master_paused &= paused
+        waits = self.state is State.BACKUP and self.master is None and self._due is None
+        if waits and not self._is_held:
             self._due = now
         return self.tick(now)
 
@@ -356,7 +366,7 @@ class Election:
             return self._fail(now, RoleReason.NO_PATH)
         self.master = None
         self._preemption.cancel()
-        if self.paused or self.maintenance:
+        if self._is_held:
             self._become(now, State.BACKUP, self.reason)
             return []
         self._candidacy.begin()
@@ -364,6 +374,11 @@ class Election:
             return self._win(now)
         self._become(now, State.CANDIDATE, self._candidacy.reason)
         return self._ask(now, ElectionKind.PRE)
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether this agent may not stand, as an operator wants it."""
+        return self.paused or self.maintenance or self._master_paused
 
     def _may_answer(self) -> bool:
         # Whoever was probed five times need not be asked once more.  A fixed timeout has asked
@@ -477,7 +492,7 @@ class Election:
         candidate = header.rank
         if self._knows_master(now) and self.master != header.sender:
             return self._objection(ObjectionCode.ALIVE, self._timing.late)
-        if self.paused:
+        if self.paused or self._master_paused:
             return self._objection(ObjectionCode.PAUSED, self._timing.listen)
         if self.electable and self.rank > candidate:
             return self._objection(ObjectionCode.RANK, self._timing.answer_timeout)
@@ -535,6 +550,7 @@ class Election:
         if self.master != header.sender or self.state is not State.BACKUP:
             self._follow(now, header)
         self._due = None
+        self._master_paused = header.paused
         self._plan_transfer(now, header)
         return []
 

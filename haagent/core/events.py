@@ -121,6 +121,16 @@ class StopRequested:
     """The operator wants the agent to end: hand over first."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """The operator has the agent kept out of it, or the masters kept as they are."""
+
+    maintenance: bool
+    """It hands over what it is master of as soon as somebody can take it, and takes nothing."""
+    paused: bool
+    """Nobody here becomes master but by a planned handover, whatever happens."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestartRequested:
     """The agent is to end, and another process is to go on with its masterships at once."""
@@ -158,6 +168,7 @@ Event: TypeAlias = (
     | ActionFailed
     | BackendsObserved
     | StopRequested
+    | Steered
     | RestartRequested
     | SettingsChanged
     | SettingsRejected

@@ -267,7 +267,7 @@ class Group:
         election = self.election
         return Heartbeat(
             name=self._node_name,
-            reason=election.reason,
+            reason=election.shown_reason,
             role_age_ms=between(election.since, now.mono) // 1_000_000,
             heard=tuple(peer.heard_entry(now.mono) for peer in self._membership.living()),
             config_hash=self.config_hash,

@@ -60,19 +60,27 @@ class Inquiry:
 
     def heard(self, now: Moment, group: Group, peer: Peer, body: Body) -> list[Action]:
         """Take in what a datagram tells of who hears whom, and how; return the answer."""
+        actions = self._notice_voice(now, group, peer)
         match body:
             case Heartbeat(heard=heard):
-                self._notice_ways(now, peer, heard)
+                self._notice_ears(now, peer, heard)
                 self._relay(now, peer, heard)
             case ProbeResult(heard=heard):
                 self._relay(now, peer, heard)
             case ProbeRequest(target=target):
-                return self._answer(now, group, peer, target)
+                actions += self._answer(now, group, peer, target)
             case _:
                 pass
-        return []
+        return actions
 
-    def _notice_ways(self, now: Moment, peer: Peer, heard: Collection[Heard]) -> None:
+    def _notice_voice(self, now: Moment, group: Group, peer: Peer) -> list[Action]:
+        text = f"nothing that {peer.name} sends to all arrives here; it is asked for copies"
+        subject, wrong = f"{peer.name} voice", peer.by_unicast_only
+        news = self._judge(now, "path.multicast", subject, text, wrong=wrong)
+        # Our next heartbeat asks for them.
+        return group.beat(now) if news else []
+
+    def _notice_ears(self, now: Moment, peer: Peer, heard: Collection[Heard]) -> None:
         for entry in heard:
             sent_at = self._outbox.sent_at(entry.sequence_low)
             if entry.node == self._node and sent_at is not None:
@@ -82,18 +90,16 @@ class Inquiry:
         if deaf or peer.hears_us:
             text = f"{peer.name} does not hear us, though we hear it"
             self._judge(now, "link.asymmetric", f"{peer.name} ears", text, wrong=deaf)
-        text = f"nothing that {peer.name} sends to all arrives here; it sends us copies"
-        subject, wrong = f"{peer.name} voice", peer.by_unicast_only
-        self._judge(now, "path.multicast", subject, text, wrong=wrong)
-        text = f"nothing that we send to all arrives at {peer.name}; we send it copies"
+        text = f"nothing that we send to all arrives at {peer.name}; it is sent copies"
         subject, wrong = f"{peer.name} ears", peer.misses_multicast
         self._judge(now, "path.multicast", subject, text, wrong=wrong)
 
-    def _judge(self, now: Moment, kind: str, subject: str, text: str, *, wrong: bool) -> None:
+    def _judge(self, now: Moment, kind: str, subject: str, text: str, *, wrong: bool) -> bool:
+        """Have the alarm up while something is wrong; return whether that is news."""
         if wrong:
-            self._journal.alarm(now, kind, subject, text, lasts=LINE_ALARM)
-        else:
-            self._journal.clear(now, kind, subject)
+            return self._journal.alarm(now, kind, subject, text, lasts=LINE_ALARM)
+        self._journal.clear(now, kind, subject)
+        return False
 
     def _relay(self, now: Moment, teller: Peer, heard: Collection[Heard]) -> None:
         for entry in heard:

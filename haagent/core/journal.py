@@ -67,8 +67,8 @@ class Journal:
         *,
         severity: Severity = Severity.WARNING,
         lasts: DurationNs | None = None,
-    ) -> None:
-        """Raise the alarm ``kind`` about ``subject``, or keep it up.
+    ) -> bool:
+        """Raise the alarm ``kind`` about ``subject``, or keep it up; return whether it is news.
 
         With ``lasts`` it clears itself unless it is raised again within that time.
         """
@@ -77,10 +77,11 @@ class Journal:
             self._ends[key] = later(now.mono, lasts)
         known = self._alarms.get(key)
         if known is not None and known.text == text:
-            return
+            return False
         since = now.mono if known is None else known.since
         self._alarms[key] = Alarm(kind=kind, text=text, severity=severity, since=since)
         self.record(now, kind, text, severity=severity)
+        return True
 
     def clear(self, now: Moment, kind: str, subject: str) -> None:
         """End an alarm; nothing happens when it is not up."""

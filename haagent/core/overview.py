@@ -32,8 +32,8 @@ class Overview:
         election = group.election
         role = RoleStatus(
             group=group.settings.name,
-            state=election.state,
-            reason=election.reason,
+            state=election.shown_state,
+            reason=election.shown_reason,
             since=election.since,
             priority=election.priority,
             term=election.term,

@@ -7,8 +7,8 @@ last.  ``HAAGENT_UPDATE=1`` rewrites the answers; read the difference before you
 Commands, each after its time.  The Ticks that become due until then come first, unless the
 word ``late`` follows the time: then the agent was stalled.
 
-    start [priority=150] [preempt=after:5s] [reserved=7] [servers=NAME:WHEN[:OF],...] [renewals]
-          [kept=TERM:UNTIL]
+    start [probing] [reference=ADDRESS] [priority=150] [preempt=after:5s] [reserved=7]
+          [servers=NAME:WHEN[:OF],...] [renewals] [kept=TERM:UNTIL]
     link up | down [INTERFACE]
     mute | heard                nothing that it says leaves the host, or it does again
     wait                        nothing else than Ticks
@@ -21,12 +21,15 @@ word ``late`` follows the time: then the agent was stalled.
            [without-group]      a changed configuration; what is not given is as at the start
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
     PEER talks                  heartbeats every 100 ms from the command before until then
+    PEER answers PROTOCOL       its host does, ARP say; without PEER: answers ADDRESS
+    steered [maintenance] [paused]
     PEER dies                   its connection ends, and another one is refused
     PEER confirms               it proves that it has heard what it was last asked
     PEER says BODY [WORD ...] [KEY=VALUE ...]
 
 What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable``, ``boot``,
-``restarting`` and ``timeout`` (in ms, as master) holds until it says otherwise.  Heartbeats of
+``restarting``, ``unicast``, ``paused`` and ``timeout`` (in ms, as master) holds until it says
+otherwise.  Heartbeats of
 the agent itself are left out, and so is the fence that each of them keeps open, unless it starts
 with ``renewals``, and whose processes it watches.
 """
@@ -44,6 +47,7 @@ from haagent.core.actions import (
     Action,
     AnnounceAddress,
     AskAddress,
+    AskHost,
     ClaimAddress,
     CloseFence,
     CountDiscard,
@@ -66,11 +70,13 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     ForeignAddressSeen,
+    HostAnswered,
     LinkChanged,
     PathChanged,
     ProcessEnded,
     RestartRequested,
     SettingsChanged,
+    Steered,
     StopRequested,
     Tick,
 )
@@ -99,6 +105,8 @@ from haagent.core.messages import (
     ObjectionCode,
     Probe,
     ProbeAck,
+    ProbeRequest,
+    ProbeResult,
     Resign,
     ResignPhase,
     RoleReason,
@@ -169,6 +177,8 @@ class Peer:
             "boot": "1",
             "timeout": "600",
             "restarting": "no",
+            "unicast": "no",
+            "paused": "no",
         }
     )
     sequence: int = 0
@@ -330,6 +340,9 @@ class Stage:
             self.lines = shown_before
             self._hear(peer, ProbeAck(destination=node_id("lb1"), nonce=nonces[0]))
             words = ["says", "heartbeat"]
+        if words[0] == "answers":
+            self._step(HostAnswered(0, peer.source, words[1]))
+            return
         if words == ["dies"]:
             self._step(ProcessEnded(0, peer.source))
             return
@@ -352,7 +365,9 @@ class Stage:
             group=group_id("web"),
             path=0,
             flags=(Flag.ELECTABLE if electable else Flag.NONE)
-            | (Flag.RESTARTING if facts["restarting"] == "yes" else Flag.NONE),
+            | (Flag.RESTARTING if facts["restarting"] == "yes" else Flag.NONE)
+            | (Flag.UNICAST if facts["unicast"] == "yes" else Flag.NONE)
+            | (Flag.PAUSED if facts["paused"] == "yes" else Flag.NONE),
             term=Term(int(facts["term"])),
             master=None if facts["master"] == "-" else node_id(facts["master"]),
             state=state,
@@ -385,6 +400,12 @@ class Stage:
                     else (Heard(node=node_id("lb1"), sequence_low=0, age_us=100_000),),
                     config_hash=int(options.get("config", self.config)),
                 )
+            case "probe_result":
+                age_us = int(options["age"].removesuffix("ms")) * 1000
+                entry = Heard(node=node_id(rest[0]), sequence_low=0, age_us=age_us)
+                return ProbeResult(destination=node_id("lb1"), heard=(entry,))
+            case "probe_request":
+                return ProbeRequest(destination=node_id("lb1"), target=node_id(rest[0]))
             case "coordinator":
                 return Coordinator(ballot=ballot)
             case "goodbye":
@@ -433,6 +454,8 @@ class Stage:
                 return []
             case AskAddress(address=address):
                 return [f"ask who has {address}"]
+            case AskHost(address=address):
+                return [f"ask the host {self._at(address)}"]
             case ReserveTerm(_, term):
                 return [f"reserve terms up to {term}"]
             case CountDiscard(source, reason):
@@ -440,15 +463,19 @@ class Stage:
             case SetBackends(backends=backends):
                 lists = (f"{b.name} = {[s.name for s in b.servers]}" for b in backends)
                 return [f"backends {', '.join(lists)}"]
-            case Record(severity=severity, kind=kind, text=text):
-                return [f"record {severity.name} {kind}: {text}"]
+            case Record(severity=severity, kind=kind, text=text, evidence=evidence):
+                return [
+                    f"record {severity.name} {kind}: {text}",
+                    *(f"    {line}" for line in evidence),
+                ]
             case Finished(kept):
                 return [f"keep term {each.term} until {shown(each.until)}" for each in kept] + [
                     "finished"
                 ]
 
     def _at(self, address: object) -> str:
-        return next(peer.name for peer in self.peers.values() if peer.source == address)
+        names = (peer.name for peer in self.peers.values() if peer.source == address)
+        return next(names, str(address))
 
 
 def happening(verb: str, words: Words) -> Event:
@@ -462,6 +489,10 @@ def happening(verb: str, words: Words) -> Event:
             return AddressRemoved("eth0", ADDRESS.ip)
         case "foreign", [mac]:
             return ForeignAddressSeen("eth0", ADDRESS.ip, mac)
+        case "answers", [address]:
+            return HostAnswered(0, IPv4Address(address), "ARP")
+        case "steered", words:
+            return Steered(maintenance="maintenance" in words, paused="paused" in words)
         case "mute", []:
             return PathChanged(0, "eth0: no IPv4 address of its own", carries=False)
         case "heard", []:
@@ -480,7 +511,10 @@ def place(action: AddressAction) -> str:
 
 
 def is_heartbeat(action: Action) -> bool:
-    return isinstance(action, SendDatagram) and isinstance(action.datagram.body, Heartbeat)
+    """Return whether it is one of those that go to all."""
+    if not isinstance(action, SendDatagram) or action.destination is not None:
+        return False
+    return isinstance(action.datagram.body, Heartbeat)
 
 
 def duration(text: str) -> MonoNs:
