@@ -109,6 +109,8 @@ def _group(group: pb.Group, reply: pb.StatusReply) -> Iterator[RenderableType]:
         rank = (str(role.priority), str(role.term))
         table.add_row(agent, _word(state), _duration(age_ms), *rank, reason)
     yield _indented(table)
+    if group.HasField("preempts_in_ms"):
+        yield f"  {reply.node} asks for a handover in {_duration(group.preempts_in_ms)}"
 
 
 def _master(owners: list[str]) -> str:

@@ -67,14 +67,16 @@ class Alarm(_message.Message):
     def __init__(self, severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., age_ms: _Optional[int] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("role", "interface", "addresses")
+    __slots__ = ("role", "interface", "addresses", "preempts_in_ms")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     INTERFACE_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTS_IN_MS_FIELD_NUMBER: _ClassVar[int]
     role: Role
     interface: str
     addresses: _containers.RepeatedCompositeFieldContainer[Address]
-    def __init__(self, role: _Optional[_Union[Role, _Mapping]] = ..., interface: _Optional[str] = ..., addresses: _Optional[_Iterable[_Union[Address, _Mapping]]] = ...) -> None: ...
+    preempts_in_ms: int
+    def __init__(self, role: _Optional[_Union[Role, _Mapping]] = ..., interface: _Optional[str] = ..., addresses: _Optional[_Iterable[_Union[Address, _Mapping]]] = ..., preempts_in_ms: _Optional[int] = ...) -> None: ...
 
 class Role(_message.Message):
     __slots__ = ("group", "state", "reason", "reason_text", "age_ms", "priority", "term", "master")

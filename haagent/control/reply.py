@@ -80,6 +80,7 @@ def _group(group: GroupStatus, now: Moment) -> pb.Group:
         role=_role(group.role, now),
         interface=group.interface,
         addresses=[pb.Address(address=str(one.address), held=one.held) for one in group.addresses],
+        preempts_in_ms=_ms_until(group.preempts_at, now),
     )
 
 
@@ -173,6 +174,10 @@ def _runtime(facts: RuntimeFacts, now: Moment) -> pb.Runtime:
         fence=_word(facts.fence),
         fence_refused=facts.fence_refused,
     )
+
+
+def _ms_until(due: MonoNs | None, now: Moment) -> int | None:
+    return None if due is None else max(0, between(now.mono, due)) // 1_000_000
 
 
 def _age_ms(since: MonoNs, now: Moment) -> int:

@@ -110,6 +110,7 @@ HEALTHY = Status(
                     interface="eth0", address=IPv6Interface("2001:db8::100/128"), held=True
                 ),
             ),
+            preempts_at=None,
         ),
     ),
     peers=(LB2,),
@@ -169,6 +170,7 @@ LB1_STALLED = replace(
             role=replace(OURS, state=State.FAULT, reason=RoleReason.STALLED, master=None),
             interface="eth0",
             addresses=(on_eth0(IPv4Interface("10.0.0.100/32"), held=False),),
+            preempts_at=MonoNs(NOW.mono + 4_200_000_000),
         ),
     ),
     peers=(

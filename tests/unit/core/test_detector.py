@@ -45,7 +45,7 @@ def beat(detector: Detector, ms: float, stream: tuple[int, GroupId] = STREAM) ->
 
 def rounds(detector: Detector, until_ms: float, *, isolated: bool = False) -> list[float]:
     """Return when the peer is asked until then, in ms; a death ends the list as -ms."""
-    asked = []
+    asked: list[float] = []
     while (due := detector.deadline()) <= at(until_ms):
         verdict = detector.tick(due, isolated=isolated)
         assert verdict is not Verdict.ALIVE, "woken for nothing"
