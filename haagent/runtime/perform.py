@@ -14,7 +14,7 @@ from haagent.adapters import clock
 from haagent.adapters.datagrams import Datagrams
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
-from haagent.adapters.link_frames import LinkFrames
+from haagent.adapters.link import LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile

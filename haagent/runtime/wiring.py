@@ -18,7 +18,7 @@ from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.datagrams import Datagrams, Received
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
-from haagent.adapters.link_frames import LinkFrames
+from haagent.adapters.link import LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile

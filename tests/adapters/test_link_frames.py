@@ -1,4 +1,4 @@
-"""haagent.adapters.link_frames against the real kernel: ``near`` runs it, ``far`` answers."""
+"""haagent.adapters.link.frames against the real kernel: ``near`` runs it, ``far`` answers."""
 
 import asyncio
 import errno
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from haagent.adapters.link_frames import SILENCE_S, LinkFrames
+from haagent.adapters.link import SILENCE_S, LinkFrames
 from haagent.core.events import Event, ForeignAddressSeen
 from haagent.core.settings import IPAddress
 from haagent.wire import arp, ndp
@@ -73,7 +73,7 @@ class Listener:
 
     def passed_the_filter(self) -> int:
         """Return how many frames reached the socket since the last call (packet(7))."""
-        packets = self.frames._sockets["eth0"].getsockopt(263, 6, 8)
+        packets = self.frames._open["eth0"].socket.getsockopt(263, 6, 8)
         return int.from_bytes(packets[:4], sys.byteorder)
 
 
@@ -334,7 +334,7 @@ async def test_where_there_is_no_ethernet_nothing_can_be_announced(pair: Pair) -
 def test_without_the_capability_the_error_says_which_one(pair: Pair) -> None:
     attempt = (
         "import asyncio, ipaddress\n"
-        "from haagent.adapters.link_frames import LinkFrames\n"
+        "from haagent.adapters.link import LinkFrames\n"
         "vip = ipaddress.ip_address('10.77.0.100')\n"
         "try: asyncio.run(LinkFrames({'eth0': frozenset({vip})}, print).run())\n"
         "except PermissionError as error: print(error)\n"
@@ -359,4 +359,4 @@ async def test_other_addresses_are_looked_for_as_soon_as_that_is_said(pair: Pair
         assert listener.passed_the_filter() == 1
 
         listener.frames.watch({})
-        assert listener.frames._sockets == {}
+        assert listener.frames._open == {}

@@ -20,7 +20,7 @@ An interface in a bridge, a bond or a team counts as down: what arrives is the b
 hears nobody would claim what others have.
 
 What this module does not do: decide who holds an address (``haagent.core.ownership``), tell
-the neighbours (``haagent.adapters.link_frames``), or enforce an end (``haagent.adapters.fence``).
+the neighbours (``haagent.adapters.link``), or enforce an end (``haagent.adapters.fence``).
 """
 
 import asyncio
