@@ -14,7 +14,7 @@ from haagent.adapters import clock
 from haagent.adapters.datagrams import Datagrams
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
-from haagent.adapters.link import LinkFrames
+from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
@@ -22,6 +22,7 @@ from haagent.core.actions import (
     Action,
     AnnounceAddress,
     AskAddress,
+    AskHost,
     ClaimAddress,
     CloseFence,
     CountDiscard,
@@ -59,6 +60,7 @@ class Performer:
         netlink: Netlink,
         fence: Fence,
         frames: LinkFrames,
+        hosts: Hosts,
         processes: Processes,
         haproxy: HAProxyRuntime | None,
         state: StateFile,
@@ -70,6 +72,7 @@ class Performer:
         self._netlink = netlink
         self._fence = fence
         self._frames = frames
+        self._hosts = hosts
         self._processes = processes
         self._haproxy = haproxy
         self._state = state
@@ -106,8 +109,11 @@ class Performer:
                 self._announce(action)
             case AskAddress():
                 self._ask(action)
+            case AskHost(path, address):
+                self._hosts.ask(path, address)
             case WatchProcesses(places):
                 self._processes.watch(places)
+                self._hosts.watch(places)
             case SetBackends():
                 self._set_backends(action)
             case ReserveTerm():

@@ -18,7 +18,7 @@ from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.datagrams import Datagrams, Received
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy_runtime import HAProxyRuntime
-from haagent.adapters.link import LinkFrames
+from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
@@ -101,6 +101,7 @@ class Daemon:
             lambda: clock.now().mono,
             self._path_trouble,
         )
+        self._hosts = Hosts(settings.heartbeat.paths, self._datagrams.local_address, post)
         self._processes = Processes(settings.heartbeat, post, logger.warning)
         self._haproxy = None
         if settings.haproxy is not None:
@@ -118,6 +119,7 @@ class Daemon:
             netlink=self._netlink,
             fence=self._fence,
             frames=self._frames,
+            hosts=self._hosts,
             processes=self._processes,
             haproxy=self._haproxy,
             state=self._state,
@@ -156,7 +158,8 @@ class Daemon:
             self._state.close()
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
-        runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._control.run]
+        runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._hosts.run]
+        runs.append(self._control.run)
         if self._fence.level is not FenceLevel.LIFETIME:
             # Otherwise the address outlives the process, and nobody may take over at its end.
             runs.append(self._processes.run)

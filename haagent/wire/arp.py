@@ -1,6 +1,6 @@
 """ARP frames that announce, ask for and reveal the owner of an IPv4 address.
 
-The announcements and the probe are whole Ethernet frames for a packet socket; :func:`parse`
+The announcements and the questions are whole Ethernet frames for a packet socket; :func:`parse`
 reads what others broadcast.  A MAC address is 6 bytes; ``mac.hex(":")`` shows it.
 
 What this module does not do: decide when to announce (``haagent.core.ownership``), or
@@ -58,6 +58,16 @@ def probe(mac: bytes, address: IPv4Address) -> bytes:
     return _frame(_REQUEST, sender=(mac, _NOBODY), target=(_NO_MAC, address))
 
 
+def request(mac: bytes, source: IPv4Address, address: IPv4Address, to: bytes | None) -> bytes:
+    """Return the question of ``source``, a host at ``mac``, whether ``address`` is there.
+
+    Shape: 42 bytes, to the host at ``to`` alone, or broadcast.
+    Source: RFC 826; RFC 1122 2.3.2.1 (asking one host).
+    """
+    sender, target = (mac, source), (_NO_MAC, address)
+    return _frame(_REQUEST, sender=sender, target=target, to=to or _BROADCAST)
+
+
 def parse(frame: bytes) -> ArpSighting | None:
     """Return who claims which address in ``frame``; None for probes and all else.
 
@@ -75,9 +85,13 @@ def parse(frame: bytes) -> ArpSighting | None:
 
 
 def _frame(
-    operation: int, *, sender: tuple[bytes, IPv4Address], target: tuple[bytes, IPv4Address]
+    operation: int,
+    *,
+    sender: tuple[bytes, IPv4Address],
+    target: tuple[bytes, IPv4Address],
+    to: bytes = _BROADCAST,
 ) -> bytes:
     source, claimed = sender
     hardware, wanted = target
     ends = (source, claimed.packed, hardware, wanted.packed)
-    return _FRAME.pack(_BROADCAST, source, *_FIXED, operation, *ends)
+    return _FRAME.pack(to, source, *_FIXED, operation, *ends)

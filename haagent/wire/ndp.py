@@ -1,6 +1,6 @@
 """Neighbour discovery frames that announce, ask for and reveal the owner of an IPv6 address.
 
-The announcement and the probe are whole Ethernet frames for a packet socket; :func:`parse`
+The announcement and the question are whole Ethernet frames for a packet socket; :func:`parse`
 reads the advertisements of others.  A MAC address is 6 bytes; ``mac.hex(":")`` shows it.
 
 What this module does not do: decide when to announce (``haagent.core.ownership``), or
@@ -9,7 +9,9 @@ compare what it saw with our own address.
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from struct import Struct, unpack
+from struct import Struct
+
+from haagent.wire.icmp import checksum
 
 _ETHERNET = Struct("!6s6sH")
 _IPV6 = Struct("!IHBB16s16s")
@@ -49,22 +51,28 @@ def unsolicited_na(mac: bytes, address: IPv6Address) -> bytes:
     """
     option = bytes((_TARGET_LINK_LAYER_ADDRESS, 1)) + mac
     message = _MESSAGE.pack(_ADVERTISEMENT, 0, 0, _OVERRIDE, address.packed) + option
-    return _frame(mac, source=address, destination=_ALL_NODES, message=message)
+    to = _group_mac(_ALL_NODES)
+    return _frame(mac, to, source=address, destination=_ALL_NODES, message=message)
 
 
-def neighbor_probe(mac: bytes, source: IPv6Address, address: IPv6Address) -> bytes:
+def neighbor_probe(
+    mac: bytes, source: IPv6Address, address: IPv6Address, to: bytes | None = None
+) -> bytes:
     """Return the question of ``source``, a host at ``mac``, who has ``address``.
 
     Only ``source`` is answered.  A question from ::, as in duplicate address detection, is
     answered to all nodes, and so would give the address back to whoever still has it.
 
-    Shape: 86 bytes, to the solicited-node group of ``address``.
+    Shape: 86 bytes, to the host at ``to`` alone, or to the solicited-node group of ``address``.
     Source: RFC 4861 4.3 (layout), 7.2.4 (who is answered), RFC 4291 2.7.1 (the group).
     """
-    group = IPv6Address(int(_SOLICITED_NODE) | int(address) & 0xFF_FFFF)
+    destination = address
+    if to is None:
+        destination = IPv6Address(int(_SOLICITED_NODE) | int(address) & 0xFF_FFFF)
+        to = _group_mac(destination)
     option = bytes((_SOURCE_LINK_LAYER_ADDRESS, 1)) + mac
     message = _MESSAGE.pack(_SOLICITATION, 0, 0, 0, address.packed) + option
-    return _frame(mac, source=source, destination=group, message=message)
+    return _frame(mac, to, source=source, destination=destination, message=message)
 
 
 def parse(frame: bytes) -> NdpSighting | None:
@@ -87,13 +95,20 @@ def parse(frame: bytes) -> NdpSighting | None:
     return NdpSighting(address=IPv6Address(target), mac=mac, frame_source=frame_source)
 
 
-def _frame(mac: bytes, *, source: IPv6Address, destination: IPv6Address, message: bytes) -> bytes:
+def _group_mac(group: IPv6Address) -> bytes:
+    """Source: RFC 2464 7."""
+    return b"\x33\x33" + group.packed[12:]
+
+
+def _frame(
+    mac: bytes, to: bytes, *, source: IPv6Address, destination: IPv6Address, message: bytes
+) -> bytes:
     """Return ``message``, whose checksum field is 0, with everything that goes before it."""
-    checksum = _checksum(source.packed, destination.packed, message)
-    ethernet = _ETHERNET.pack(b"\x33\x33" + destination.packed[12:], mac, _ETHERTYPE_IPV6)
+    total = _checksum(source.packed, destination.packed, message)
+    ethernet = _ETHERNET.pack(to, mac, _ETHERTYPE_IPV6)
     ends = (source.packed, destination.packed)
     ip = _IPV6.pack(_VERSION_6, len(message), _ICMPV6, _HOP_LIMIT, *ends)
-    return ethernet + ip + message[:2] + checksum.to_bytes(2, "big") + message[4:]
+    return ethernet + ip + message[:2] + total.to_bytes(2, "big") + message[4:]
 
 
 def _advertisement(frame: bytes) -> bytes | None:
@@ -135,11 +150,9 @@ def _options(data: bytes) -> dict[int, bytes] | None:
 def _checksum(source: bytes, destination: bytes, message: bytes) -> int:
     """Return the checksum to send with ``message``; 0 when it already carries the right one.
 
-    Source: RFC 1071 (sum), RFC 4443 2.3 and RFC 8200 8.1 (pseudo-header).
+    Source: RFC 4443 2.3 and RFC 8200 8.1 (pseudo-header).
     """
-    covered = source + destination + len(message).to_bytes(4, "big") + bytes((0, 0, 0, _ICMPV6))
-    covered += message + bytes(len(message) % 2)
-    total: int = sum(unpack(f"!{len(covered) // 2}H", covered))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
+    pseudo_header = (
+        source + destination + len(message).to_bytes(4, "big") + bytes((0, 0, 0, _ICMPV6))
+    )
+    return checksum(pseudo_header + message)

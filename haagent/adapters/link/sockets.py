@@ -25,6 +25,9 @@ frame that waits while the role changes would be taken for a conflict."""
 
 _FRAME_SIZE = 2048
 
+PRIORITY = 6
+"""The highest that needs no privilege; the default queueing discipline sends it first."""
+
 _ARPHRD_ETHER = 1
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
@@ -81,6 +84,7 @@ def open_on(interface: str, protocol: int, program: bpf.Program) -> socket.socke
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
         opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, PRIORITY)
         pass_only(opened, program)
         opened.bind((interface, protocol))
     except OSError:

@@ -5,7 +5,14 @@ from ipaddress import IPv4Address
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
-from haagent.wire.arp import ArpSighting, gratuitous_reply, gratuitous_request, parse, probe
+from haagent.wire.arp import (
+    ArpSighting,
+    gratuitous_reply,
+    gratuitous_request,
+    parse,
+    probe,
+    request,
+)
 
 MAC = bytes.fromhex("02a0b0c0d0e0")
 VIP = IPv4Address("192.0.2.10")
@@ -39,6 +46,17 @@ def test_a_probe_asks_without_claiming() -> None:
     assert dissected(probe(MAC, VIP)) == (
         *("ff:ff:ff:ff:ff:ff", 1),
         *("02:a0:b0:c0:d0:e0", "0.0.0.0"),
+        *("00:00:00:00:00:00", "192.0.2.10"),
+    )
+
+
+@pytest.mark.parametrize("to", ["02:00:00:00:00:01", None], ids=["one host", "all"])
+def test_a_request_asks_one_host_or_all_whether_it_has_an_address(to: str | None) -> None:
+    mac = None if to is None else bytes.fromhex(to.replace(":", ""))
+
+    assert dissected(request(MAC, IPv4Address("192.0.2.1"), VIP, mac)) == (
+        *(to or "ff:ff:ff:ff:ff:ff", 1),
+        *("02:a0:b0:c0:d0:e0", "192.0.2.1"),
         *("00:00:00:00:00:00", "192.0.2.10"),
     )
 

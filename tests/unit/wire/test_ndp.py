@@ -68,6 +68,16 @@ def test_a_probe_asks_the_solicited_node_group_to_answer_its_source_alone() -> N
     assert recomputed(frame) == frame
 
 
+def test_a_probe_may_ask_one_host_alone() -> None:
+    frame = neighbor_probe(MAC, OWN, VIP, bytes.fromhex(OTHER.replace(":", "")))
+    packet = Ether(frame)
+    ip, message = packet[IPv6], packet[ICMPv6ND_NS]
+
+    assert (packet.src, packet.dst) == (MAC.hex(":"), OTHER)
+    assert (ip.src, ip.dst, ip.hlim, message.tgt) == (str(OWN), str(VIP), 255, str(VIP))
+    assert recomputed(frame) == frame
+
+
 def test_an_advertisement_shows_who_has_an_address() -> None:
     """Padding behind the packet, and other options beside ours, do not matter."""
     frame = bytes(advertisement() / ICMPv6NDOptSrcLLAddr(lladdr=OTHER) / option())
