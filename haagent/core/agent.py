@@ -72,6 +72,7 @@ from haagent.core.units import (
     Moment,
     MonoNs,
     between,
+    earliest,
     later,
     milliseconds,
     seconds,
@@ -619,16 +620,17 @@ class Agent:
     def _next_due(self) -> MonoNs | None:
         if self._finished:
             return None
-        dues = [group.deadline() for group in self._groups.values()]
-        dues += [
+        restart_due = None
+        if self._restart is not None and self._is_left(self._restart.groups):
+            restart_due = self._restart.deadline()
+        return earliest(
+            *[group.deadline() for group in self._groups.values()],
             self._mute_due,
             self._membership.deadline(),
             self._outbox.deadline(),
             self._journal.deadline(),
-        ]
-        if self._restart is not None and self._is_left(self._restart.groups):
-            dues.append(self._restart.deadline())
-        return min((due for due in dues if due is not None), default=None)
+            restart_due,
+        )
 
     # Groups.
 

@@ -42,7 +42,7 @@ from haagent.core.messages import (
 )
 from haagent.core.preemption import Preemption
 from haagent.core.settings import Detection, GroupSettings, HeartbeatSettings, Preempt
-from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds, seconds
+from haagent.core.units import DurationNs, MonoNs, between, earliest, later, milliseconds, seconds
 
 PREPARE_TIMEOUT = seconds(2)
 """How long a successor may take to get ready."""
@@ -188,8 +188,7 @@ class Election:
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
-        waits = (self._due, self._preemption.due)
-        return min((due for due in waits if due is not None), default=None)
+        return earliest(self._due, self._preemption.due)
 
     def reconfigure(self, group: GroupSettings) -> None:
         """Go on with another priority or preemption; a handover is planned anew."""

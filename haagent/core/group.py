@@ -24,7 +24,16 @@ from haagent.core.settings import (
     IPAddress,
     Preempt,
 )
-from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds, seconds
+from haagent.core.units import (
+    DurationNs,
+    Moment,
+    MonoNs,
+    between,
+    earliest,
+    later,
+    milliseconds,
+    seconds,
+)
 
 P = ParamSpec("P")
 
@@ -177,14 +186,13 @@ class Group:
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
-        dues = (
+        return earliest(
             self._heartbeat_due,
             self._ask_due,
             self._reserve_due,
             self.election.deadline(),
             self.ownership.deadline(),
         )
-        return min((due for due in dues if due is not None), default=None)
 
     @property
     def _ask_due(self) -> MonoNs | None:

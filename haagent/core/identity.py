@@ -5,6 +5,7 @@ agent derives the id of a peer from the name in its own file (ADR 0002).
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import NewType
 
@@ -71,5 +72,6 @@ def boot_id(counter: int, chance: int) -> BootId:
     return BootId((counter & 0xFFFF_FFFF) << 32 | chance & 0xFFFF_FFFF)
 
 
+@lru_cache(maxsize=1024)
 def _leading_bits(name: str, size: int) -> int:
     return int.from_bytes(sha256(name.encode()).digest()[:size], "big")

@@ -30,7 +30,7 @@ from haagent.core.messages import (
 )
 from haagent.core.replay import ReplayWindow
 from haagent.core.settings import HeartbeatSettings, IPAddress, patience
-from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds
+from haagent.core.units import DurationNs, MonoNs, between, earliest, later, milliseconds
 
 CHALLENGE_INTERVAL = milliseconds(50)
 """How soon an unanswered challenge is repeated, with the same nonce."""
@@ -61,6 +61,8 @@ class Peer:
         self.name = f"{header.sender:016x}"
         self.views: dict[GroupId, View] = {}
         self.paths: dict[int, tuple[IPAddress, MonoNs]] = {}
+        self.moves = 0
+        """How often it was heard from somewhere new."""
         self.ended: set[int] = set()
         """The paths on which its process was found to have ended since it was heard there."""
         self.last_heard = at
@@ -80,11 +82,14 @@ class Peer:
         """When anything last arrived that it had sent to all."""
         self._newest_sequence = header.sequence
         self._deafness = patience(timing.backup_interval)
+        self._patience = milliseconds(header.timeout_ms)
+        """How long it may be silent, as it has promised."""
 
     def heard(self, event: DatagramReceived, us: NodeId) -> None:
         """Take in an admitted datagram."""
         header, body = event.datagram.header, event.datagram.body
         self.last_heard = event.received_at
+        self.moves += not self.speaks_from(event)
         self.paths[event.path] = (event.source, event.received_at)
         self.ended.discard(event.path)
         self._newest_sequence = max(self._newest_sequence, header.sequence)
@@ -101,7 +106,8 @@ class Peer:
             del self.views[header.group]
             self.detector.forget(header.group)
         self.alive = bool(self.views)
-        self.detector.lives(event.received_at, self._timeout(header))
+        self._count_promises(header)
+        self.detector.lives(event.received_at, self._patience)
 
     def epitaph(self, now: MonoNs) -> str:
         """Return how it was found dead, once it has been."""
@@ -124,7 +130,8 @@ class Peer:
             left = self.views.pop(group)
             self.alive = self.alive and bool(self.views)
             self.detector.forget(group)
-            self.detector.lives(self.last_heard, self._timeout(left.header))
+            self._count_promises(left.header)
+            self.detector.lives(self.last_heard, self._patience)
 
     def speaks_from(self, event: DatagramReceived) -> bool:
         """Return whether ``event`` came from where this peer was last heard on that path."""
@@ -148,12 +155,12 @@ class Peer:
     @property
     def by_unicast_only(self) -> bool:
         """Whether what it sends to all has not arrived for as long as would make it dead."""
-        return between(self._broadcast_at, self.last_heard) > self._shortest_timeout()
+        return between(self._broadcast_at, self.last_heard) > self._patience
 
     def vouched_for(self, now: MonoNs) -> bool:
         """Return whether this agent itself knows it to live, or its host to answer still."""
         suspicion = self.detector.suspicion
-        heard_of_late = between(self.last_heard, now) < self._shortest_timeout()
+        heard_of_late = between(self.last_heard, now) < self._patience
         return self.alive and heard_of_late and (suspicion is None or bool(suspicion.answers))
 
     def is_deaf(self, now: MonoNs) -> bool:
@@ -165,7 +172,7 @@ class Peer:
     def relayed(self, now: MonoNs, heard: Heard) -> bool:
         """Take in what another agent heard of it; return whether only that keeps it alive."""
         at = MonoNs(now - heard.age_us * 1000)
-        timeout = self._shortest_timeout()
+        timeout = self._patience
         punctual = self.alive and self.detector.relayed(now, at, timeout)
         return punctual and between(self.last_heard, now) >= timeout
 
@@ -187,13 +194,10 @@ class Peer:
             heartbeat = old.heartbeat
         self.views[header.group] = View(header, heartbeat, at)
 
-    def _timeout(self, header: Header) -> DurationNs:
+    def _count_promises(self, header: Header) -> None:
         # A peer that is master of any group speaks often: its shortest promise counts.
         promises = [view.header.timeout_ms for view in self.views.values()]
-        return milliseconds(min(promises, default=header.timeout_ms))
-
-    def _shortest_timeout(self) -> DurationNs:
-        return milliseconds(min((v.header.timeout_ms for v in self.views.values()), default=0))
+        self._patience = milliseconds(min(promises, default=header.timeout_ms))
 
 
 @dataclass(slots=True)
@@ -223,6 +227,9 @@ class Membership:
         self._peers: dict[NodeId, Peer] = {}
         self._pending: dict[tuple[NodeId, BootId], _Challenge] = {}
         self._forgiven_until = MonoNs(0)
+        self._known: list[tuple[Peer, int]] = []
+        """The living, and how often each had moved, when their places were last asked for."""
+        self._places: frozenset[tuple[int, IPAddress]] = frozenset()
         self._references = {
             (path, settings.reference): MonoNs(0)
             for path, settings in enumerate(timing.paths)
@@ -331,12 +338,13 @@ class Membership:
 
     def places(self) -> frozenset[tuple[int, IPAddress]]:
         """Return from where the living peers were last heard: path and address."""
-        return frozenset(
-            (path, source)
-            for peer in self._peers.values()
-            if peer.alive
-            for path, (source, _) in peer.paths.items()
-        )
+        known = [(peer, peer.moves) for peer in self._peers.values() if peer.alive]
+        if known != self._known:
+            self._known = known
+            self._places = frozenset(
+                (path, source) for peer, _ in known for path, (source, _) in peer.paths.items()
+            )
+        return self._places
 
     def forgive(self, now: MonoNs, lateness: DurationNs) -> None:
         """Put off every verdict after a late step of our own.
@@ -350,8 +358,8 @@ class Membership:
 
     def deadline(self) -> MonoNs | None:
         """Return when the next living peer is due to be found dead."""
-        alive = (peer for peer in self._peers.values() if peer.alive)
-        due = min((peer.detector.deadline() for peer in alive), default=None)
+        alive = [peer.detector.deadline() for peer in self._peers.values() if peer.alive]
+        due = earliest(*alive)
         return None if due is None else max(due, self._forgiven_until)
 
     def peers(self) -> list[Peer]:

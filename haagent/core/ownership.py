@@ -24,7 +24,16 @@ from haagent.core.identity import Term
 from haagent.core.journal import Journal
 from haagent.core.settings import GroupSettings, IPAddress, IPInterface
 from haagent.core.status import AddressStatus
-from haagent.core.units import DurationNs, Moment, MonoNs, between, later, milliseconds, seconds
+from haagent.core.units import (
+    DurationNs,
+    Moment,
+    MonoNs,
+    between,
+    earliest,
+    later,
+    milliseconds,
+    seconds,
+)
 
 ANNOUNCE_OFFSETS = (milliseconds(0), milliseconds(50), milliseconds(200), milliseconds(1000))
 """When the neighbours are told after a claim; one lost frame must not leave them behind."""
@@ -270,7 +279,7 @@ class Ownership:
         dues = [self._give_up_due]
         for item in self._addresses.values():
             dues += [item.retry_due, item.announce_due]
-        return min((due for due in dues if due is not None), default=None)
+        return earliest(*dues)
 
     def status(self) -> tuple[AddressStatus, ...]:
         """Return what is held, or is to be; what is leaving included."""

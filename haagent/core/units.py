@@ -40,6 +40,12 @@ def later(start: MonoNs, delay: DurationNs) -> MonoNs:
     return MonoNs(start + delay)
 
 
+def earliest(*instants: MonoNs | None) -> MonoNs | None:
+    """Return the first of ``instants``; None where there is none."""
+    known = [instant for instant in instants if instant is not None]
+    return min(known) if known else None
+
+
 def between(start: MonoNs, end: MonoNs) -> DurationNs:
     """Return how long it is from ``start`` to ``end``; negative when ``end`` came first."""
     return DurationNs(end - start)
