@@ -72,6 +72,19 @@ def status(
 
 
 @app.command()
+def explain(
+    group: Annotated[str, typer.Argument(help="Name of the group.", show_default=False)],
+    socket: ControlSocket = None,
+    config: SocketOf = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Explain who is master of a group, why, and why not another."""
+    from haagent.cli.explain import explain as command  # noqa: PLC0415
+
+    command(group, socket, config, as_json)
+
+
+@app.command()
 def reload(
     socket: ControlSocket = None,
     config: SocketOf = None,

@@ -59,7 +59,7 @@ def masters(group: str, reply: pb.StatusReply) -> list[str]:
 
 def _show(reply: pb.StatusReply, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_plain(reply), indent=2))
+        print(json.dumps(values_of(reply), indent=2))
     else:
         from haagent.cli.status_screen import show  # noqa: PLC0415
 
@@ -69,14 +69,14 @@ def _show(reply: pb.StatusReply, as_json: bool) -> None:
 def _show_all(replies: Iterator[pb.StatusReply], as_json: bool) -> None:
     if as_json:
         for reply in replies:
-            print(json.dumps(_plain(reply)), flush=True)
+            print(json.dumps(values_of(reply)), flush=True)
     else:
         from haagent.cli.status_screen import show_live  # noqa: PLC0415
 
         show_live(replies)
 
 
-def _plain(message: Message) -> dict[str, object]:
+def values_of(message: Message) -> dict[str, object]:
     """Return ``message`` as JSON values: every field, null where it is absent.
 
     Not protobuf's own JSON mapping: that makes strings of 64-bit numbers and leaves absent
@@ -90,9 +90,9 @@ def _plain(message: Message) -> dict[str, object]:
         elif field.message_type is None:
             plain[field.name] = list(value) if field.is_repeated else value
         elif field.is_repeated:
-            plain[field.name] = [_plain(item) for item in value]
+            plain[field.name] = [values_of(item) for item in value]
         else:
-            plain[field.name] = _plain(value)
+            plain[field.name] = values_of(value)
     return plain
 
 

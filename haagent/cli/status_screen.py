@@ -43,12 +43,12 @@ _FENCE = {
 
 def show(reply: pb.StatusReply) -> None:
     """Print the screen once."""
-    _console().print(screen(reply))
+    terminal().print(screen(reply))
 
 
 def show_live(replies: Iterator[pb.StatusReply]) -> None:
     """Redraw the screen for each reply; where there is no screen, print one after the other."""
-    console = _console()
+    console = terminal()
     if not console.is_interactive:
         for reply in replies:
             console.print(screen(reply))
@@ -70,7 +70,8 @@ def screen(reply: pb.StatusReply) -> Group:
     )
 
 
-def _console() -> Console:
+def terminal() -> Console:
+    """Return where a command prints what is for people."""
     # Names and texts come from configuration and from peers: nothing in them is markup.
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
@@ -82,7 +83,7 @@ def _head(reply: pb.StatusReply) -> Iterator[RenderableType]:
     runtime = reply.runtime
     yield f"cluster {reply.cluster} as {reply.node} sees it at {reply.time}"
     yield (
-        f"haagent {runtime.version}, pid {runtime.pid}, up {_duration(runtime.uptime_ms)},"
+        f"haagent {runtime.version}, pid {runtime.pid}, up {duration(runtime.uptime_ms)},"
         f" loop at most {runtime.loop_lateness_ms:.1f} ms late, fence {runtime.fence}"
     )
     if runtime.fence in _FENCE:
@@ -91,26 +92,26 @@ def _head(reply: pb.StatusReply) -> Iterator[RenderableType]:
         yield f"  {reason}"
     for alarm in reply.alarms:
         word = alarm.severity.upper()
-        line = f"{word} {alarm.kind} for {_duration(alarm.age_ms)}: {alarm.text}"
+        line = f"{word} {alarm.kind} for {duration(alarm.age_ms)}: {alarm.text}"
         yield Text(line, _STYLES.get(alarm.severity, ""))
 
 
 def _group(group: pb.Group, reply: pb.StatusReply) -> Iterator[RenderableType]:
     name = group.role.group
     owners = masters(name, reply)
-    yield _title(f"group {name}: {_master(owners)}", good=len(owners) == 1)
-    yield _indented(_addresses(group, reply))
-    table = _table("agent", "role", "for", "priority", "term", "reason")
+    yield title(f"group {name}: {_master(owners)}", good=len(owners) == 1)
+    yield indented(_addresses(group, reply))
+    table = columns("agent", "role", "for", "priority", "term", "reason")
     for agent, role, silence_ms in agents_in(name, reply):
         if silence_ms is None:
             state, age_ms, reason = role.state, role.age_ms, role.reason_text
         else:
             state, age_ms, reason = "silent", silence_ms, f"was {role.state} when last heard"
         rank = (str(role.priority), str(role.term))
-        table.add_row(agent, _word(state), _duration(age_ms), *rank, reason)
-    yield _indented(table)
+        table.add_row(agent, _word(state), duration(age_ms), *rank, reason)
+    yield indented(table)
     if group.HasField("preempts_in_ms"):
-        yield f"  {reply.node} asks for a handover in {_duration(group.preempts_in_ms)}"
+        yield f"  {reply.node} asks for a handover in {duration(group.preempts_in_ms)}"
 
 
 def _master(owners: list[str]) -> str:
@@ -126,7 +127,7 @@ def _master(owners: list[str]) -> str:
 def _addresses(group: pb.Group, reply: pb.StatusReply) -> Table:
     # Of our own host the kernel told us; of another we only know the role.
     others = [name for name in masters(group.role.group, reply) if name != reply.node]
-    table = _table("address", "interface", "host")
+    table = columns("address", "interface", "host")
     for address in group.addresses:
         holders = [reply.node, *others] if address.held else others
         table.add_row(address.address, group.interface, ", ".join(holders) or "none")
@@ -134,21 +135,21 @@ def _addresses(group: pb.Group, reply: pb.StatusReply) -> Table:
 
 
 def _peers(reply: pb.StatusReply) -> Iterator[RenderableType]:
-    yield _title("peers" if reply.peers else "peers: none heard yet")
-    table = _table("peer", "state", "heard", "hears us", "paths")
+    yield title("peers" if reply.peers else "peers: none heard yet")
+    table = columns("peer", "state", "heard", "hears us", "paths")
     for peer in reply.peers:
         paths = [
-            f"{path.interface} {path.source} {_duration(path.last_heard_age_ms)}"
+            f"{path.interface} {path.source} {duration(path.last_heard_age_ms)}"
             for path in peer.paths
         ]
         table.add_row(
             peer.name,
             _word("alive" if peer.alive else "silent"),
-            f"{_duration(peer.last_heard_age_ms)} ago",
+            f"{duration(peer.last_heard_age_ms)} ago",
             Text("yes") if peer.hears_us else Text("no", "red"),
             "\n".join(paths),
         )
-    yield _indented(table)
+    yield indented(table)
 
 
 def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
@@ -156,19 +157,19 @@ def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
         return
     haproxy = reply.haproxy
     if not haproxy.reachable:
-        yield _title(f"haproxy: not reachable: {haproxy.trouble}", good=False)
+        yield title(f"haproxy: not reachable: {haproxy.trouble}", good=False)
     elif haproxy.trouble:
-        yield _title(f"haproxy: {haproxy.trouble}", good=False)
+        yield title(f"haproxy: {haproxy.trouble}", good=False)
     else:
-        yield _title("haproxy: has what is wanted")
-    table = _table("backend", "server", "address", "weight", "state")
+        yield title("haproxy: has what is wanted")
+    table = columns("backend", "server", "address", "weight", "state")
     wanted, seen = _servers(haproxy.wanted), _servers(haproxy.seen)
     for key in sorted(wanted.keys() | seen.keys()):
         want, have = wanted.get(key), seen.get(key)
         state = _agreement(want, have) if haproxy.reachable else "unknown"
         server = want or have or pb.Server()
         table.add_row(*key, _endpoint(server), str(server.weight), _word(state))
-    yield _indented(table)
+    yield indented(table)
 
 
 def _servers(backends: Iterable[pb.Backend]) -> dict[tuple[str, str], pb.Server]:
@@ -192,43 +193,49 @@ def _endpoint(server: pb.Server) -> str:
 
 def _records(reply: pb.StatusReply) -> Iterator[RenderableType]:
     if reply.records:
-        yield _title("newest records")
-        table = _table("time", "severity", "kind", "text")
+        yield title("newest records")
+        table = columns("time", "severity", "kind", "text")
         for record in reply.records[-_NEWEST:]:
             table.add_row(record.time, _word(record.severity), record.kind, record.text)
-        yield _indented(table)
+        yield indented(table)
 
 
 def _discards(reply: pb.StatusReply) -> Iterator[RenderableType]:
     if reply.runtime.discards:
-        yield _title("discarded datagrams")
-        table = _table("source", "reason", "count")
+        yield title("discarded datagrams")
+        table = columns("source", "reason", "count")
         for discards in reply.runtime.discards:
             table.add_row(discards.source, discards.reason, str(discards.count))
-        yield _indented(table)
+        yield indented(table)
 
 
-def _title(text: str, good: bool = True) -> Text:
+def title(text: str, good: bool = True) -> Text:
+    """Return the head line of a part, after an empty one."""
     return Text(f"\n{text}", "bold" if good else "bold red")
 
 
-def _table(*columns: str) -> Table:
+def columns(*names: str, giving_way: int = 1) -> Table:
+    """Return a table of which the last ``giving_way`` columns break on a narrow screen.
+
+    The others are short words.
+    """
     table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        # Only the last column gives way on a narrow screen: the others are short words.
-        table.add_column(column, header_style="dim", no_wrap=column != columns[-1], overflow="fold")
+    for place, name in enumerate(names, start=1):
+        whole = place <= len(names) - giving_way
+        table.add_column(name, header_style="dim", no_wrap=whole, overflow="fold")
     return table
 
 
-def _indented(table: Table) -> RenderableType:
-    return Padding(table, (0, 0, 0, 2), expand=False)
+def indented(part: RenderableType, by: int = 2) -> RenderableType:
+    """Return ``part`` moved to the right, with all its lines."""
+    return Padding(part, (0, 0, 0, by), expand=False)
 
 
 def _word(word: str) -> Text:
     return Text(word, _STYLES.get(word, ""))
 
 
-def _duration(ms: int) -> str:
+def duration(ms: int) -> str:
     """Return ``ms`` for a person, in its one or two largest units."""
     seconds, minutes, hours = ms // 1000, ms // 60_000, ms // 3_600_000
     if seconds < 1:

@@ -222,11 +222,11 @@ def run(socket: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
-def run_on_terminal(socket: Path) -> str:
+def run_on_terminal(socket: Path, *command: str) -> str:
     """Return what appears on a terminal of 80 columns without colour."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [HAAGENT, "status", "--socket", str(socket)],
+        [HAAGENT, *command, "--socket", str(socket)],
         stdout=theirs,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "TERM": "dumb", "COLUMNS": "80"},
@@ -257,7 +257,7 @@ def test_the_screen_tells_the_whole_cluster_in_80_columns(
     status: Status, name: str, socket: Path
 ) -> None:
     with agent(socket, status):
-        screen = run_on_terminal(socket)
+        screen = run_on_terminal(socket, "status")
 
     assert max(map(len, screen.splitlines())) <= 80
     assert_golden(name, screen)
