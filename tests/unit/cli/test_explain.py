@@ -108,7 +108,7 @@ def on(node: str, ours: RoleStatus, peers: tuple[PeerStatus, ...], *records: Rec
         HEALTHY,
         node=node,
         node_id=node_id(node),
-        groups=(GroupStatus(role=ours, interface="eth0", addresses=()),),
+        groups=(GroupStatus(role=ours, interface="eth0", addresses=(), preempts_at=None),),
         peers=peers,
         records=records,
     )
