@@ -24,6 +24,9 @@ from haagent.lab.namespaces import configure
 HEARTBEAT_PORT = 6940
 """UDP destination port of haagent's heartbeats."""
 
+_GROUPS = ("ip daddr 224.0.0.0/4", "ip6 daddr ff00::/8 meta l4proto != ipv6-icmp")
+"""All groups, in nftables' words, but for those of neighbour discovery."""
+
 _HOOKS = {"enter": "prerouting", "forward": "forward", "leave": "postrouting"}
 
 
@@ -57,6 +60,20 @@ class Faults:
     def drop_one_way(self, source: Host, destination: Host) -> Fault:
         """Drop what ``source`` sends to ``destination``; the way back stays open."""
         return self._drop(*(("forward", f"{way} drop") for way in _ways(source, destination)))
+
+    def block_multicast(self, host: Host) -> Fault:
+        """Drop all multicast from and to ``host``; unicast, and what it needs of ARP and NDP, pass.
+
+        So does a switch that snoops, or whose storm control struck.
+        """
+        ends = [
+            end
+            for port in _ports(host)
+            for end in (("enter", f'iifname "{port}"'), ("leave", f'oifname "{port}"'))
+        ]
+        return self._drop(
+            *((place, f"{end} {kind} drop") for place, end in ends for kind in _GROUPS)
+        )
 
     def loss(
         self,

@@ -48,6 +48,32 @@ while True:
 """
 
 
+JOIN = """
+import socket, struct
+with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+    index = socket.if_nametoindex("eth0")
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    ipv4 = struct.pack("=4s4si", socket.inet_aton("224.0.0.254"), bytes(4), index)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, ipv4)
+    ipv6 = struct.pack("=16si", socket.inet_pton(socket.AF_INET6, "ff02::114"), index)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, ipv6)
+    s.bind(("::", 6940))
+    print("listening", flush=True)
+    while True:
+        print(s.recv(100).decode(), flush=True)
+"""
+
+TELL = """
+import socket, sys
+for family, address in ((socket.AF_INET, "224.0.0.254"), (socket.AF_INET6, "ff02::114%eth0")):
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        if family == socket.AF_INET:
+            own = socket.inet_aton(sys.argv[2])
+            s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+        s.sendto(f"{sys.argv[1]} {family}".encode(), socket.getaddrinfo(address, 6940)[0][4])
+"""
+
+
 def answering(lab: Lab, name: str, number: int, *, interfaces: int = 1) -> Host:
     """A host whose responder answers already."""
     host = lab.add_host(name, number, interfaces=interfaces)
@@ -250,6 +276,37 @@ def test_loss_of_heartbeats_spares_everything_else(lab: Lab) -> None:
 
     lab.wait_until(lambda: "6941 b'x'" in listener.log_text(), 10, "the other arrives")
     assert "6940" not in listener.log_text()
+
+
+def test_blocked_multicast_leaves_unicast_and_what_it_needs(lab: Lab) -> None:
+    a, b = answering(lab, "a", 1), answering(lab, "b", 2)
+    ears = [host.start("ear", sys.executable, "-c", JOIN) for host in (a, b)]
+    lab.wait_until(lambda: all(ear.log_text() for ear in ears), 10, "both listen")
+
+    def tell(word: str) -> None:
+        for host in (a, b):
+            host.run(sys.executable, "-c", TELL, word, f"192.0.2.{host.number}")
+
+    def heard(word: str) -> list[int]:
+        return [ear.log_text().count(word) for ear in ears]
+
+    tell("before")
+    lab.wait_until(
+        lambda: heard("before") == [4, 4], 10, "own words and the other's, by IPv4 and 6"
+    )
+    for host in (a, b):
+        host.run("ip", "neighbour", "flush", "dev", "eth0")
+
+    lab.faults.block_multicast(a)
+    tell("meanwhile")
+
+    for asker, other in ((a, b), (b, a)):
+        for address in (f"192.0.2.{other.number}", f"2001:db8::{other.number}"):
+            assert asked(asker, address) == other.name
+    lab.faults.heal()
+    tell("after")
+    lab.wait_until(lambda: heard("after") == [4, 4], 10, "multicast passes again")
+    assert heard("meanwhile") == [2, 2], "their own words come back to them, no other"
 
 
 def test_one_of_two_faults_is_healed_alone(lab: Lab) -> None:
