@@ -205,7 +205,7 @@ def test_an_interface_may_come_after_the_start_and_come_again(begin: Begin) -> N
         "the agent says what it waits for",
     )
     site.settle(lb2="master")
-    assert site.role("lb1").state == "fault"
+    site.lab.wait_until(lambda: site.role("lb1").state == "fault", 10, "lb1 is ready")
     assert site.alarms("lb1")["link.down"] == "interface eth0 is down, missing or in a bridge"
     lb1._plug_in(NETWORKS[0])
     site.settle(lb1="master", lb2="backup")
