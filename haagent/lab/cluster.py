@@ -4,6 +4,7 @@
 ``conf/haproxy.cfg``, whose backend ``app`` is empty until an agent fills it.
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from haagent.lab.topology import Lab
 
 VIP_IPV4 = "192.0.2.100"
 VIP_IPV6 = "2001:db8::100"
+
+PRIORITIES = {"lb1": 150, "lb2": 100, "lb3": 50}
+"""Those of ``conf/pair-lb1.yml`` and ``pair-lb2.yml``, and of a third agent that may join them."""
 
 CONFIGURATIONS = Path(__file__).parents[2] / "conf"
 
@@ -82,6 +86,15 @@ def install_agents(cluster: Cluster, configuration: Callable[[str], str]) -> dic
     command = [sys.executable, "-m", "haagent", "keygen"]
     key = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return {name: Agent(host, configuration(name), key) for name, host in cluster.balancers.items()}
+
+
+def by_rank(name: str) -> str:
+    """Return the text of the pair in ``conf/`` for any balancer of :data:`PRIORITIES`."""
+    text = example("pair")("lb1")
+    for key, value in (("node", name), ("    priority", str(PRIORITIES[name]))):
+        text, count = re.subn(rf"^{key}: \w+", f"{key}: {value}", text, flags=re.MULTILINE)
+        assert count == 1, f"{key} stands {count} times in the example"
+    return text
 
 
 def example(kind: str) -> Callable[[str], str]:

@@ -3,7 +3,7 @@
 import time
 from ipaddress import ip_interface
 
-from haagent.lab.cluster import CONFIGURATIONS, VIP_IPV4, VIP_IPV6, example
+from haagent.lab.cluster import VIP_IPV4, VIP_IPV6, by_rank, example
 from haagent.lab.host import NETWORKS
 from tests.lab.conftest import Begin
 
@@ -12,15 +12,6 @@ SECOND = 1_000 * MS
 
 SECOND_VIPS = ("192.0.2.101", "2001:db8::101")
 """Of the second group in ``conf/active-active-*.yml``."""
-
-
-def by_rank(name: str) -> str:
-    """The pair's configuration for three agents, of which lb2 is the second best."""
-    priority = {"lb1": 150, "lb2": 120, "lb3": 80}[name]
-    text = (CONFIGURATIONS / "pair-lb1.yml").read_text()
-    assert "node: lb1\n" in text
-    assert "priority: 150 " in text
-    return text.replace("node: lb1\n", f"node: {name}\n").replace("150 ", f"{priority} ")
 
 
 def test_the_backup_answers_within_a_second_of_the_masters_silent_death(begin: Begin) -> None:
