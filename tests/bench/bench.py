@@ -15,13 +15,31 @@ from rich.console import Console
 from haagent.lab.claims import leftovers, remove_leftovers
 from haagent.lab.cluster import build
 from haagent.lab.topology import Lab
-from tests.bench import fence, flood, footprint, lapses, packets, restart, startup, takeover
+from tests.bench import (
+    fence,
+    flood,
+    footprint,
+    lapses,
+    packets,
+    restart,
+    startup,
+    takeover,
+)
 from tests.bench.contenders import haagent_pair, keepalived_pair
 from tests.bench.tables import Table
 
 _PREFIX = "bench"
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_SECTIONS = ("takeover", "idle", "startup", "flood", "fence", "restart", "lapses", "packets")
+_SECTIONS = (
+    "detection",
+    "idle",
+    "startup",
+    "flood",
+    "fence",
+    "restart",
+    "lapses",
+    "packets",
+)
 
 _PREFACE = """\
 # Benchmarks
@@ -80,8 +98,9 @@ def _measure(given: argparse.Namespace) -> Iterator[Table]:
         haagent, keepalived = haagent_pair(cluster), keepalived_pair(cluster)
         for section in [given.only] if given.only else _SECTIONS:
             match section:
-                case "takeover":
-                    yield takeover.measure(lab, cluster, (haagent, keepalived), given.trials)
+                case "detection":
+                    pairs = (haagent, keepalived)
+                    yield from takeover.measure(lab, cluster, pairs, 2 * given.trials)
                 case "idle":
                     yield footprint.measure(lab, cluster, (haagent, keepalived), given.idle)
                 case "startup":

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 
 from haagent.lab.cluster import VIP_IPV4, Cluster
 from haagent.lab.probes import Probes, probe_udp
@@ -20,13 +20,9 @@ from tests.bench.tables import MS, Table, median_and_maximum
 _CALM_NS = 1_200 * MS
 """How long nothing must change before the next mishap; haagent's last announcement is at 1 s."""
 
-_MISHAPS = (
-    "host dies silently",
-    "its network returns",
-    "process killed",
-    "better host starts again",
-    "clean stop",
-)
+_DIES, _KILLED = "host dies silently", "process killed"
+_MISHAPS = (_DIES, "its network returns", _KILLED, "better host starts again", "clean stop")
+"""Each leaves what the next one needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +43,8 @@ Found = dict[tuple[str, str], list[Outage]]
 """By mishap and name of the contender."""
 
 
-def measure(lab: Lab, cluster: Cluster, pairs: Sequence[Pair], trials: int) -> Table:
-    """Return the table after ``trials`` rounds."""
+def measure(lab: Lab, cluster: Cluster, pairs: Sequence[Pair], trials: int) -> tuple[Table, Table]:
+    """Return two tables after ``trials`` rounds: of detection, and of all that clients notice."""
     probes = probe_udp(cluster.client, VIP_IPV4)
     found: Found = {}
     for trial in range(trials):
@@ -58,7 +54,8 @@ def measure(lab: Lab, cluster: Cluster, pairs: Sequence[Pair], trials: int) -> T
             for mishap, outage in _trial(lab, cluster, probes, pair):
                 found.setdefault((mishap, name), []).append(outage)
     probes.process.kill()
-    return _table(found, [pair["lb1"].name for pair in pairs], trials)
+    names = [pair["lb1"].name for pair in pairs]
+    return _detection(found, names, trials), _table(found, names, trials)
 
 
 def _trial(lab: Lab, cluster: Cluster, probes: Probes, pair: Pair) -> Iterator[tuple[str, Outage]]:
@@ -110,6 +107,32 @@ def _outage(probes: Probes, since_ns: int, end_ns: int, master: str) -> Outage:
         silence_ns=probes.longest_silence(since_ns, end_ns),
         failed=len(probes.failures(since_ns, end_ns)),
         both_ns=max(0, last_of_old - first),
+    )
+
+
+def _detection(found: Found, names: Sequence[str], trials: int) -> Table:
+    return Table(
+        title="Detection and takeover",
+        note=f"From the mishap, at any phase of the interval I of {INTERVAL_S * 1000:.0f} ms, to "
+        f"the first answer of the new master to a client that asks every ms; {trials} trials of "
+        "each, in ms and in I.  Ratio: of the means.",
+        columns=("mishap", "agent", "mean", "median", "max", "mean, I", "max, I", "ratio"),
+        rows=tuple(
+            _detected(found, mishap, name, names) for mishap in (_DIES, _KILLED) for name in names
+        ),
+    )
+
+
+def _detected(found: Found, mishap: str, name: str, names: Sequence[str]) -> tuple[str, ...]:
+    spent = {each: [o.taken_over_ns / MS for o in found[mishap, each]] for each in names}
+    average, longest = mean(spent[name]), max(spent[name])
+    ours, peer = (mean(spent[each]) for each in names)
+    return (
+        mishap,
+        name,
+        *(f"{each:.0f}" for each in (average, median(spent[name]), longest)),
+        *(f"{each / 1000 / INTERVAL_S:.2f}" for each in (average, longest)),
+        f"{ours / peer:.2f}" if name == names[0] else "",
     )
 
 
