@@ -22,16 +22,18 @@ from tests.bench import (
     lapses,
     packets,
     restart,
+    stability,
     startup,
     takeover,
 )
-from tests.bench.contenders import haagent_pair, keepalived_pair
+from tests.bench.contenders import haagent_on, keepalived_on
 from tests.bench.tables import Table
 
 _PREFIX = "bench"
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _SECTIONS = (
     "detection",
+    "stability",
     "idle",
     "startup",
     "flood",
@@ -70,8 +72,9 @@ def main() -> None:
     """See the module docstring."""
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if _PREFIX in leftovers():
-        remove_leftovers(_PREFIX)
+    for prefix in leftovers():
+        if prefix.startswith(_PREFIX):
+            remove_leftovers(prefix)
     load = os.getloadavg()[0]
     console = Console(width=None if sys.stdout.isatty() else 120)
     tables = []
@@ -87,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=10, help="of each mishap and start")
     parser.add_argument("--idle", type=float, default=25, metavar="SECONDS", help="default: 25")
     parser.add_argument("--busy", type=float, default=60, metavar="SECONDS", help="default: 60")
+    parser.add_argument("--minutes", type=float, default=5, help="of each loss; default: 5")
     parser.add_argument("--markdown", action="store_true", help="write docs/benchmarks.md too")
     parser.add_argument("--only", choices=_SECTIONS, help="measure this section alone")
     return parser.parse_args()
@@ -95,12 +99,14 @@ def _arguments() -> argparse.Namespace:
 def _measure(given: argparse.Namespace) -> Iterator[Table]:
     with Lab(_PREFIX) as lab:
         cluster = build(lab)
-        haagent, keepalived = haagent_pair(cluster), keepalived_pair(cluster)
+        haagent, keepalived = haagent_on(cluster), keepalived_on(cluster)
         for section in [given.only] if given.only else _SECTIONS:
             match section:
                 case "detection":
                     pairs = (haagent, keepalived)
                     yield from takeover.measure(lab, cluster, pairs, 2 * given.trials)
+                case "stability":
+                    yield stability.measure(_PREFIX, given.minutes)
                 case "idle":
                     yield footprint.measure(lab, cluster, (haagent, keepalived), given.idle)
                 case "startup":

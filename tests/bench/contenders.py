@@ -5,6 +5,9 @@ write it: the better host takes over again as soon as it is back.  keepalived sp
 everything else at its default; all its files are in the host's directory.
 """
 
+import os
+import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +16,12 @@ from typing import Any, Protocol
 import psutil
 
 from haagent.lab.agents import Agent
-from haagent.lab.cluster import VIP_IPV4, Cluster, example, install_agents
+from haagent.lab.cluster import PRIORITIES, VIP_IPV4, Cluster, by_rank, install_agents
 from haagent.lab.host import Host
 from haagent.lab.process import Process
 
 INTERVAL_S = 0.2
 """haagent's default."""
-
-_PRIORITIES = {"lb1": 150, "lb2": 100}
-"""Those of ``conf/pair-lb1.yml`` and its peer."""
 
 
 class Contender(Protocol):
@@ -40,6 +40,9 @@ class Contender(Protocol):
 
     def pids(self) -> list[int]:
         """Return the pids of all its processes."""
+
+    def roles(self) -> list[str]:
+        """Return the roles that it has taken since it was started, by its own word."""
 
 
 class Haagent:
@@ -69,6 +72,9 @@ class Haagent:
 
     def pids(self) -> list[int]:
         return [self._running.pid]
+
+    def roles(self) -> list[str]:
+        return re.findall(r" -> (\w+): .* \[role\.changed ", self._running.log_text())
 
     def status(self) -> dict[str, Any]:
         """Return what ``haagent status --json`` says."""
@@ -100,7 +106,7 @@ vrrp_instance web {{
     state {"MASTER" if host.name == "lb1" else "BACKUP"}
     interface eth0
     virtual_router_id 51
-    priority {_PRIORITIES[host.name]}
+    priority {PRIORITIES[host.name]}
     advert_int {INTERVAL_S}
     virtual_ipaddress {{
         {VIP_IPV4}
@@ -143,6 +149,11 @@ vrrp_instance web {{
         parent = psutil.Process(self._running.pid)
         return [parent.pid, *(child.pid for child in parent.children())]
 
+    def roles(self) -> list[str]:
+        return [
+            word.lower() for word in re.findall(r"Entering (\w+) STATE", self._running.log_text())
+        ]
+
     @property
     def _running(self) -> Process:
         assert self._process is not None, "was never started"
@@ -153,14 +164,23 @@ Pair = Mapping[str, Contender]
 """The same contender on each load balancer, by name of the host."""
 
 
-def haagent_pair(cluster: Cluster) -> dict[str, Haagent]:
-    """Return haagent on both hosts, not started."""
-    agents = install_agents(cluster, _preempting(example("pair")))
+def signal_all(contender: Contender, number: signal.Signals) -> int:
+    """Send the signal to all its processes; return the instant just before."""
+    pids = contender.pids()
+    moment = time.monotonic_ns()
+    for pid in pids:
+        os.kill(pid, number)
+    return moment
+
+
+def haagent_on(cluster: Cluster) -> dict[str, Haagent]:
+    """Return haagent on all balancers, not started."""
+    agents = install_agents(cluster, _preempting(by_rank))
     return {name: Haagent(agent) for name, agent in agents.items()}
 
 
-def keepalived_pair(cluster: Cluster) -> dict[str, Keepalived]:
-    """Return keepalived on both hosts, not started."""
+def keepalived_on(cluster: Cluster) -> dict[str, Keepalived]:
+    """Return keepalived on all balancers, not started."""
     return {name: Keepalived(host) for name, host in cluster.balancers.items()}
 
 

@@ -4,7 +4,6 @@ A witness asks both hosts themselves, every ms, by ARP and by IP: a client asks 
 ARP names, and would not notice.
 """
 
-import os
 import random
 import signal
 import threading
@@ -16,7 +15,7 @@ from haagent.lab.agents import with_capabilities
 from haagent.lab.cluster import VIP_IPV4, Cluster
 from haagent.lab.topology import Lab
 from haagent.lab.witness import Witness
-from tests.bench.contenders import INTERVAL_S, Contender, Haagent, Pair
+from tests.bench.contenders import INTERVAL_S, Contender, Haagent, Pair, signal_all
 from tests.bench.tables import MS, Table, median_and_maximum
 
 _CALM_NS = 700 * MS
@@ -107,12 +106,12 @@ def _killed(witness: Witness, better: Contender) -> Silence:
 
 
 def _stopped(witness: Witness, better: Contender) -> Silence:
-    since = _signal(better, signal.SIGSTOP)
+    since = signal_all(better, signal.SIGSTOP)
     taken_over_ns = witness.wait_for("lb2", since)
     witness.wait(_STOPPED_S, since)
     last_answer_ns = witness.last_answer("lb1", since)
     both_ns = witness.both("lb1", "lb2", since)
-    woken = _signal(better, signal.SIGCONT)
+    woken = signal_all(better, signal.SIGCONT)
     witness.wait(_AWAKE_S, woken)
     return Silence(
         last_answer_ns=last_answer_ns,
@@ -120,14 +119,6 @@ def _stopped(witness: Witness, better: Contender) -> Silence:
         taken_over_ns=taken_over_ns,
         both_awake_ns=witness.both("lb2", "lb1", woken),
     )
-
-
-def _signal(contender: Contender, number: signal.Signals) -> int:
-    pids = contender.pids()
-    moment = time.monotonic_ns()
-    for pid in pids:
-        os.kill(pid, number)
-    return moment
 
 
 def _table(found: Found, trials: int) -> Table:

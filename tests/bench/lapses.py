@@ -10,13 +10,15 @@ import time
 
 from haagent.lab.agents import with_capabilities
 from haagent.lab.cluster import VIP_IPV4, Cluster
+from haagent.lab.host import Host
 from haagent.lab.probes import probe_udp
+from haagent.lab.process import Process
 from haagent.lab.topology import Lab
 from tests.bench.contenders import Haagent
 from tests.bench.tables import Table
 
 _OWN_ADDRESS = "192.0.2.11"
-_BURNERS = 4
+BURNERS = 4
 _CALM_S = 2
 _GIVEN_UP_S = 1
 """What is not answered by then is lost."""
@@ -32,13 +34,18 @@ def measure(lab: Lab, cluster: Cluster, haagent: dict[str, Haagent], seconds: fl
         rows.append((level, *_watched(lab, cluster, pair, seconds)))
     return Table(
         title="A healthy master whose processors are busy",
-        note=f"{seconds:g} s beside {_BURNERS} processes of nice 0 that never pause.  A client "
+        note=f"{seconds:g} s beside {BURNERS} processes of nice 0 that never pause.  A client "
         "asks the virtual address every ms, and in the same way the host's own, which has no "
         "fence.  Lost to the fence is a request before and after which the other was answered.  "
         "Late is the worst wake-up of the master's loop in the last minute, in ms, as it tells.",
         columns=("fence", "asked", "lost", "own lost", "lost to the fence", "late", "changes"),
         rows=tuple(rows),
     )
+
+
+def burn(host: Host) -> list[Process]:
+    """Start on ``host`` what takes all processor time that it can have, at nice 0."""
+    return [host.start("burner", sys.executable, "-c", "while True: pass") for _ in range(BURNERS)]
 
 
 def _watched(
@@ -51,8 +58,7 @@ def _watched(
     virtual, own = (probe_udp(cluster.client, each) for each in (VIP_IPV4, _OWN_ADDRESS))
     lab.wait_until(lambda: virtual.gap_after(0) and own.gap_after(0), 15, "both answer")
     pause.wait(_CALM_S)
-    app, burn = cluster.apps["app1"], (sys.executable, "-c", "while True: pass")
-    burners = [app.start("burner", *burn) for _ in range(_BURNERS)]
+    burners = burn(cluster.apps["app1"])
     term, start = _term(pair["lb2"]), time.monotonic_ns()
     pause.wait(seconds)
     end = time.monotonic_ns()
