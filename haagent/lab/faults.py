@@ -21,9 +21,6 @@ from haagent.lab.errors import LabError
 from haagent.lab.host import Host
 from haagent.lab.namespaces import configure
 
-HEARTBEAT_PORT = 6940
-"""UDP destination port of haagent's heartbeats."""
-
 _GROUPS = ("ip daddr 224.0.0.0/4", "ip6 daddr ff00::/8 meta l4proto != ipv6-icmp")
 """All groups, in nftables' words, but for those of neighbour discovery."""
 
@@ -75,23 +72,15 @@ class Faults:
             *((place, f"{end} {kind} drop") for place, end in ends for kind in _GROUPS)
         )
 
-    def loss(
-        self,
-        percent: float,
-        host: Host,
-        other: Host | None = None,
-        *,
-        only_heartbeats: bool = False,
-    ) -> Fault:
+    def loss(self, percent: float, host: Host, other: Host | None = None) -> Fault:
         """Drop each frame from and to ``host``, or between two hosts, with this probability."""
         if other is None:
             ends = [f'{end} "{port}"' for port in _ports(host) for end in ("iifname", "oifname")]
         else:
             ends = [*_ways(host, other), *_ways(other, host)]
-        kind = f"udp dport {HEARTBEAT_PORT} " if only_heartbeats else ""
         # nft refuses a comparison that is always true.
         chance = f"numgen random mod 10000 < {round(percent * 100)} " if percent < 100 else ""
-        return self._drop(*(("forward", f"{end} {kind}{chance}drop") for end in ends))
+        return self._drop(*(("forward", f"{end} {chance}drop") for end in ends))
 
     def port_down(self, host: Host, interface: str | None = None) -> Fault:
         """Take the switch port down: the host sees its carrier go."""
