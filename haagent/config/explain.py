@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from haagent.config.document import Document
-from haagent.config.model import File, Section
+from haagent.config.model import Section
 from haagent.config.problems import Place, Problem
 
 LATER = {"checks", "hooks", "nodes"}
@@ -21,16 +21,16 @@ _STRUCTURE = {
 }
 
 
-def explain(document: Document, error: ValidationError) -> list[Problem]:
-    """Return one problem for each of ``error``'s."""
-    return [_explain(document, details) for details in error.errors()]
+def explain(document: Document, error: ValidationError, model: type[Section]) -> list[Problem]:
+    """Return one problem for each of ``error``'s, in a document that is to fit ``model``."""
+    return [_explain(document, details, model) for details in error.errors()]
 
 
-def _explain(document: Document, details: ErrorDetails) -> Problem:
+def _explain(document: Document, details: ErrorDetails, model: type[Section]) -> Problem:
     place: Place = details["loc"]
     match details["type"]:
         case "extra_forbidden":
-            return document.at_key(place, _unknown(place))
+            return document.at_key(place, _unknown(place, model))
         case "missing":
             return document.at_key(place, "must be given, is missing")
         case "value_error" if place[-1] == "[key]":
@@ -42,20 +42,20 @@ def _explain(document: Document, details: ErrorDetails) -> Problem:
             return document.wrong_value(place, _STRUCTURE.get(other, details["msg"]))
 
 
-def _unknown(place: Place) -> str:
+def _unknown(place: Place, model: type[Section]) -> str:
     key = str(place[-1])
     if key in LATER:
         return f"key {key!r} is not supported by this version"
     if key == "<<":
         return "merge keys are not supported, write the keys out"
-    near = get_close_matches(key, _known_keys(place[:-1]), n=1)
+    near = get_close_matches(key, _known_keys(place[:-1], model), n=1)
     hint = f", did you mean {near[0]!r}?" if near else ""
     return f"unknown key {key!r}{hint}"
 
 
-def _known_keys(place: Place) -> list[str]:
+def _known_keys(place: Place, model: type[Section]) -> list[str]:
     """Return the keys of the section at ``place``, found by walking the model's types."""
-    kind: Any = File
+    kind: Any = model
     for step in place:
         if isinstance(kind, type) and issubclass(kind, Section):
             kind = _bare(kind.model_fields[str(step)].annotation)

@@ -88,7 +88,7 @@ def _validate(document: Document) -> File:
     try:
         file = File.model_validate(document.data)
     except ValidationError as error:
-        raise ConfigurationError((*problems, *explain(document, error))) from None
+        raise ConfigurationError((*problems, *explain(document, error, File))) from None
     if problems:
         raise ConfigurationError(tuple(problems))
     return file.model_copy(update={"node": node})

@@ -8,7 +8,7 @@ What this module does not do: choose faults (``haagent.sim.swarm``), or read and
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import product
 
@@ -46,6 +46,10 @@ class Kind(Enum):
     REPLAY = "replay"
 
 
+MASTER = "master"
+"""A target: the node that answers for the first group when the fault begins."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One thing that goes wrong for some time."""
@@ -56,9 +60,9 @@ class Fault:
     length: DurationNs | None = None
     """Until it ends by itself; None lasts until all is healed."""
     targets: tuple[str, ...] = ()
-    """Names of nodes: the one that is hurt; sender and receiver of a one-way block; one side of a
-    partition; all that get nothing that is sent to all (multicast).  None where all wires are
-    hurt."""
+    """Names of nodes, or :data:`MASTER`: the one that is hurt; sender and receiver of a one-way
+    block; one side of a partition; all that get nothing that is sent to all (multicast).  None
+    where all wires are hurt."""
     amount: int = 0
     """How much: percent of datagrams (loss, duplication, corruption), nanoseconds (jitter, slow,
     clock, mean of bursts), parts in a million (drift), datagrams (replay).  Other kinds have
@@ -145,6 +149,8 @@ class Faults:
             host.set_link(_interface(host), up=True)
 
     def _begin(self, fault: Fault) -> None:
+        if fault.targets == (MASTER,):
+            fault = replace(fault, targets=(self._master(),))
         self._note(fault, "begins")
         self._active.append(fault)
         if fault.kind in NETWORK:
@@ -163,6 +169,12 @@ class Faults:
             self._heal_network()
         else:
             _heal_host(fault, self._cluster.host(fault.targets[0]), self._active)
+
+    def _master(self) -> str:
+        """Return who answers, or who ranks first when nobody does."""
+        hosts = self._cluster.hosts
+        answering = self._cluster.answering()
+        return next((h for h in hosts if h.label in answering), hosts[0]).settings.node
 
     def _heal_network(self) -> None:
         self._cluster.network.heal()

@@ -77,6 +77,12 @@ EPOCH = WallNs(1_700_000_000 * seconds(1))
 ENOSPC, EPERM = 28, 1
 
 
+def address_on(interface: str, index: int) -> IPv4Address:
+    """Return the own address of the host ``index`` on the segment of that name."""
+    segment = int.from_bytes(sha256(interface.encode()).digest()[:1], "big")
+    return IPv4Address(f"10.0.{segment}.{index + 1}")
+
+
 class Host:
     """See the module docstring."""
 
@@ -259,9 +265,7 @@ class Host:
         return {*self._paths, *(group.interface for group in self.settings.groups)}
 
     def _plug_in(self, interface: str) -> Port:
-        segment = int.from_bytes(sha256(interface.encode()).digest()[:1], "big")
-        address = IPv4Address(f"10.0.{segment}.{self.index + 1}")
-        port = Port(self.index, interface, address, self._receive)
+        port = Port(self.index, interface, address_on(interface, self.index), self._receive)
         self._network.attach(port)
         return port
 

@@ -60,7 +60,7 @@ class Scenario:
 
     seed: int
     """Of what happens by chance in the run itself: delays, losses, tokens."""
-    agents: int
+    agents: int = 3
     interval: DurationNs = milliseconds(200)
     preempt: Preempt = Preempt.AFTER
     groups: int = 1
@@ -74,7 +74,29 @@ class Scenario:
     """See :class:`~haagent.sim.cluster.Cluster` for these three."""
     reorders: bool = False
     delays: Delays = Delays.EXPONENTIAL
+    configured: tuple[AgentSettings, ...] = ()
+    """The agents as configuration files have them; empty, they are as told above."""
     faults: tuple[Fault, ...] = ()
+
+    @property
+    def nodes(self) -> list[str]:
+        """Return the names that faults may hit."""
+        return [settings.node for settings in self.settings]
+
+    @property
+    def settings(self) -> tuple[AgentSettings, ...]:
+        """Return the settings of each agent."""
+        return self.configured or agents(
+            count=self.agents,
+            preempt=self.preempt,
+            groups=self.groups,
+            paths=self.paths,
+            interval=self.interval,
+            ties=self.ties,
+            detection=self.detection,
+            gateway=self.gateway,
+            preempt_after=PREEMPT_AFTER,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,17 +158,7 @@ def draw(seed: int) -> Scenario:
 
 def play(scenario: Scenario) -> Result:
     """Run a scenario: an election, 30 s of faults, healing, one master, and the better one."""
-    settings = agents(
-        count=scenario.agents,
-        preempt=scenario.preempt,
-        groups=scenario.groups,
-        paths=scenario.paths,
-        interval=scenario.interval,
-        ties=scenario.ties,
-        detection=scenario.detection,
-        gateway=scenario.gateway,
-        preempt_after=PREEMPT_AFTER,
-    )
+    settings = scenario.settings
     cluster = Cluster(
         settings,
         scenario.seed,
@@ -164,7 +176,9 @@ def play(scenario: Scenario) -> Result:
     faults.heal()
     cluster.run(settling_time(settings[0], len(settings), penalty=_penalty(scenario.faults)))
     violations += cluster.disagreements()
-    calm = DurationNs(max(PREEMPT_AFTER + PATIENCE, END - cluster.schedule.now))
+    calm = DurationNs(
+        max(settings[0].groups[0].preempt_after + PATIENCE, END - cluster.schedule.now)
+    )
     violations += cluster.watch(calm)
     violations += [*cluster.disagreements(), *outranked(cluster.hosts)]
     violations += cluster.safety.violations
@@ -188,7 +202,7 @@ def agents(
     detection: Detection = Detection.PROBING,
     gateway: bool = False,
     preempt_after: DurationNs = seconds(5),
-) -> list[AgentSettings]:
+) -> tuple[AgentSettings, ...]:
     """Return the settings of ``count`` agents, the first the best of the first group.
 
     A second group ranks them the other way round; with ``ties`` all priorities are equal.
@@ -201,7 +215,7 @@ def agents(
         interval=interval,
         detection=detection,
     )
-    return [
+    return tuple(
         AgentSettings(
             node=f"lb{index + 1}",
             cluster="simulated",
@@ -222,7 +236,7 @@ def agents(
             ),
         )
         for index in range(count)
-    ]
+    )
 
 
 def _draw_faults(random: Random, nodes: Sequence[str]) -> tuple[Fault, ...]:
@@ -236,8 +250,9 @@ def _draw_faults(random: Random, nodes: Sequence[str]) -> tuple[Fault, ...]:
 def _draw_fault(random: Random, kind: Kind, nodes: Sequence[str]) -> Fault:
     return Fault(
         kind=kind,
-        at=MonoNs(random.randrange(FIRST_FAULT, HEALED)),
-        length=DurationNs(int(seconds(1) * 10 ** random.uniform(-1.3, 0.9))),
+        # Whole milliseconds, as they are written (haagent.sim.scenario).
+        at=MonoNs(random.randrange(FIRST_FAULT, HEALED, milliseconds(1))),
+        length=milliseconds(int(1000 * 10 ** random.uniform(-1.3, 0.9))),
         targets=_draw_targets(random, kind, nodes),
         amount=_draw_amount(random, kind),
     )
@@ -264,9 +279,9 @@ def _draw_amount(random: Random, kind: Kind) -> int:
         case Kind.JITTER:
             return milliseconds(20)
         case Kind.SLOW:
-            return random.randrange(milliseconds(30))
+            return milliseconds(random.randrange(1, 30))
         case Kind.CLOCK:
-            return 24 * random.randrange(-seconds(3600), seconds(3600))
+            return seconds(random.randrange(-24 * 3600, 24 * 3600))
         case Kind.REPLAY:
             return REPLAYED
         case _:
@@ -287,9 +302,10 @@ def _excuse(safety: Safety, scenario: Scenario) -> list[str]:
     found: list[str] = []
     kinds = {fault.kind for fault in scenario.faults}
     harmful = [fault for fault in scenario.faults if fault.kind not in HARMLESS]
-    most = scenario.groups * (1 + CHANGES_A_FAULT * len(harmful))
+    groups = scenario.settings[0].groups
+    most = len(groups) * (1 + CHANGES_A_FAULT * len(harmful))
     if _is_one_way(scenario):
-        most = scenario.groups
+        most = len(groups)
     if safety.changes > most:
         found.append(f"{safety.changes} changes of master, {len(harmful)} faults")
     if not DUPLICATING & kinds:
@@ -297,7 +313,7 @@ def _excuse(safety: Safety, scenario: Scenario) -> list[str]:
     if not SHARING & kinds:
         found += safety.shared
     if not HANDING_OVER & kinds:
-        pause = {Preempt.NEVER: END, Preempt.AFTER: PREEMPT_AFTER}.get(scenario.preempt)
+        pause = {Preempt.NEVER: END, Preempt.AFTER: groups[0].preempt_after}.get(groups[0].preempt)
         found += [] if pause is None else safety.hasty_handovers(pause)
     return found
 
@@ -307,5 +323,7 @@ def _is_one_way(scenario: Scenario) -> bool:
     harmful = [fault for fault in scenario.faults if fault.kind not in HARMLESS]
     blocks = {(fault.kind, fault.targets) for fault in harmful}
     return (
-        scenario.agents > 2 and {kind for kind, _ in blocks} == {Kind.ONE_WAY} and len(blocks) == 1
+        len(scenario.nodes) > 2
+        and {kind for kind, _ in blocks} == {Kind.ONE_WAY}
+        and len(blocks) == 1
     )
