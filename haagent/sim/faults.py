@@ -124,6 +124,17 @@ _STILL = {Kind.PAUSE, Kind.SUSPEND}
 """Faults during which an agent does nothing."""
 
 
+def targets_of(kind: Kind, nodes: int) -> range:
+    """Return how many targets a fault of this kind can have among so many nodes."""
+    if kind in WIRES:
+        return range(1)
+    if kind is Kind.ONE_WAY:
+        return range(2, 3)
+    if kind is Kind.MULTICAST:
+        return range(1, nodes + 1)
+    return range(1, nodes if kind is Kind.PARTITION else 2)
+
+
 class Faults:
     """Those of one cluster; each ends what it did, and nothing that another one still does."""
 

@@ -31,7 +31,7 @@ from haagent.config.model import FilePath, Interval, Section, Truth
 from haagent.core.settings import Detection, Preempt
 from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
 from haagent.sim.configured import configured
-from haagent.sim.faults import MASTER, WIRES, Fault, Kind
+from haagent.sim.faults import MASTER, Fault, Kind, targets_of
 from haagent.sim.network import Delays
 from haagent.sim.swarm import Scenario
 
@@ -216,6 +216,14 @@ _AMOUNTS = {
 }
 
 
+_TARGETS = {
+    Kind.ONE_WAY: "must be two nodes, the sender and the receiver",
+    Kind.MULTICAST: "must be the nodes that get nothing that is sent to all",
+    Kind.PARTITION: "must be the nodes of one side",
+}
+"""What they must be, where it is not just one node or none."""
+
+
 def _fault(section: _FaultSection) -> Fault:
     amount = _AMOUNTS.get(section.kind)
     return Fault(
@@ -241,12 +249,13 @@ def _keys(fault: Fault) -> Iterator[tuple[str, object]]:
 def _troubles(section: _FaultSection, nodes: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what in a fault does not fit together, or the cluster: the key and the trouble."""
     targets = section.target
-    fewest, most, rule = _rule(section.kind, len(nodes))
-    if not fewest <= len(set(targets)) == len(targets) <= most:
-        yield "target", rule
+    possible = targets_of(section.kind, len(nodes))
+    if len(set(targets)) != len(targets) or len(targets) not in possible:
+        text = "must be one node" if possible.stop > 1 else "must not be given, it hurts all alike"
+        yield "target", _TARGETS.get(section.kind, text)
     # Who is master may turn out to be the other one of two.
-    known = [*nodes, MASTER] if most == 1 else nodes
-    for target in set(targets) - set(known) if most else ():
+    known = [*nodes, MASTER] if possible.stop == 2 else nodes
+    for target in set(targets) - set(known) if possible.stop > 1 else ():
         yield "target", f"must be of {', '.join(known)}, is {target}"
     if section.kind not in _AMOUNTS:
         if section.amount is not None:
@@ -258,16 +267,3 @@ def _troubles(section: _FaultSection, nodes: Sequence[str]) -> Iterator[tuple[st
             _AMOUNTS[section.kind].parse(section.amount)
         except ValueError as error:
             yield "amount", f"{error}, is {section.amount!r}"
-
-
-def _rule(kind: Kind, nodes: int) -> tuple[int, int, str]:
-    """Return how few and how many targets a fault of this kind has, and how to say so."""
-    if kind in WIRES:
-        return 0, 0, f"must not be given, {kind.value} hurts all alike"
-    if kind is Kind.ONE_WAY:
-        return 2, 2, "must be two nodes, the sender and the receiver"
-    if kind is Kind.MULTICAST:
-        return 1, nodes, "must be the nodes that get nothing that is sent to all"
-    if kind is Kind.PARTITION:
-        return 1, nodes - 1, "must be the nodes of one side"
-    return 1, 1, "must be one node"

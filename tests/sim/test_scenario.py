@@ -145,7 +145,7 @@ def test_a_fault_that_cannot_be_is_told_why() -> None:
     assert told("5s one-way lb1 master 1s") == "target: must be of lb1, lb2, lb3, is master"
     assert told("5s one-way lb1 lb1 1s") == "target: must be two nodes, the sender and the receiver"
     assert told("5s partition lb1 lb2 lb3 1s") == "target: must be the nodes of one side"
-    assert told("5s loss lb1 1s 10%") == "target: must not be given, loss hurts all alike"
+    assert told("5s loss lb1 1s 10%") == "target: must not be given, it hurts all alike"
     assert told("5s loss 1s") == "amount: must be given with loss, is missing"
     assert told("5s kill lb1 1s 10%") == "amount: must not be given, kill has none"
     assert told("5s kill lb1 0s") == "length: must be 1ms..24h, is '0s'"
