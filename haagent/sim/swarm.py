@@ -50,6 +50,10 @@ agent preempts later."""
 
 GATEWAY = IPv4Address("192.0.2.1")
 
+INTERVALS_MS = [50, 100, *[200] * 10, *[500] * 4]
+"""Short ones seldom: they take the more time the shorter they are, and what is proportional to
+the interval shows nothing new."""
+
 REPLAYED = 500
 """Datagrams that an attacker brings at once."""
 
@@ -143,9 +147,9 @@ def draw(seed: int) -> Scenario:
         seed=seed,
         agents=count,
         preempt=random.choice(list(Preempt)),
-        groups=random.choice([1, 1, 1, 2]),
-        paths=random.choice([1, 1, 1, 2]),
-        interval=milliseconds(random.choice([50, 100, 200, 200, 200, 200, 500, 500])),
+        groups=random.choice([1, 1, 1, 1, 1, 2]),
+        paths=random.choice([1, 1, 1, 1, 1, 2]),
+        interval=milliseconds(random.choice(INTERVALS_MS)),
         ties=random.random() < 0.2,
         detection=random.choice([Detection.PROBING] * 3 + [Detection.FIXED]),
         gateway=random.random() < 0.5,
