@@ -1,11 +1,14 @@
 """Hosts, links and agents that fail without a word: somebody else answers."""
 
+import json
+import sys
 import time
 from ipaddress import ip_interface
+from typing import Any
 
 from haagent.lab.cluster import VIP_IPV4, VIP_IPV6, by_rank, example
 from haagent.lab.host import NETWORKS
-from tests.lab.conftest import Begin
+from tests.lab.conftest import Begin, Site
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -54,6 +57,31 @@ def test_of_three_agents_the_second_best_takes_over(begin: Begin) -> None:
     assert site.role("lb3").master == "lb2"
     assert site.reigns("lb3") == []
     assert not site.cluster.balancers["lb3"].holds(VIP_IPV4)
+
+
+def explained(site: Site, name: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return the sentence and the records of ``haagent explain`` on this balancer."""
+    arguments = ("explain", "web", "--json", "--socket", str(site.agents[name].control_socket))
+    told = json.loads(site.cluster.balancers[name].run(sys.executable, "-m", "haagent", *arguments))
+    return told["text"], told["records"]
+
+
+def test_each_survivor_explains_the_takeover_back_to_the_silence(begin: Begin) -> None:
+    site = begin(by_rank, balancers=3)
+    site.lab.faults.cut(site.cluster.balancers["lb1"])
+    site.settle(lb2="master", lb3="backup")
+    site.lab.wait_until(lambda: site.role("lb3").master == "lb2", 10, "lb3 follows")
+
+    for name, newest in (("lb2", "role.changed"), ("lb3", "master.changed")):
+        text, records = explained(site, name)
+
+        assert text.startswith("lb2 has been master of web for ")
+        assert ": the master fell silent: lb1 has been silent for " in text
+        assert records[0]["kind"] == newest
+        assert records[-1]["kind"] == "peer.dead"
+        assert records[-1]["evidence"]
+    _, records = explained(site, "lb2")
+    assert any(line.startswith("lb3 grants") for line in records[0]["evidence"])
 
 
 def test_two_groups_are_held_by_two_hosts_and_by_the_survivor_of_both(begin: Begin) -> None:
