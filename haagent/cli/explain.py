@@ -1,8 +1,8 @@
 """``haagent explain GROUP``: who is master of a group, why, and why not another.
 
 It shows the newest change in the group among the records that one agent keeps, what led to it,
-back along the causes, and all agents in the order of their rank.  An agent that follows explains
-as well as the master: each records what it has seen itself.
+back along the causes as far as the mastership before, and all agents in the order of their rank.
+An agent that follows explains as well as the master: each records what it has seen itself.
 
 Exit codes: 0 explained, also that there is no master, 2 no such group, 3 no agent answers.
 
@@ -79,8 +79,16 @@ def _chain(group: str, reply: pb.StatusReply) -> _Chain:
         # What led to a record was recorded before it, so this comes to an end.
         if cause not in kept or cause >= records[-1].number:
             return _Chain(records=tuple(records), lost=cause)
+        if _began_a_mastership(kept[cause]):
+            break
         records.append(kept[cause])
     return _Chain(records=tuple(records))
+
+
+def _began_a_mastership(record: pb.Record) -> bool:
+    """Return whether this made a master: the one before, whose causes explain another change."""
+    became_master = record.kind == "role.changed" and " -> master: " in record.text
+    return became_master or record.kind == "master.changed"
 
 
 def _ranks(group: str, reply: pb.StatusReply, chain: _Chain) -> list[_Candidate]:
