@@ -78,12 +78,12 @@ class Peer:
         """Whether it says that nothing that we send to all arrives."""
         self.window = ReplayWindow(header.sequence)
         self.detector = Detector(timing, at)
-        self._broadcast_at = at
-        """When anything last arrived that it had sent to all."""
         self._newest_sequence = header.sequence
         self._deafness = patience(timing.backup_interval)
         self._patience = milliseconds(header.timeout_ms)
         """How long it may be silent, as it has promised."""
+        self._broadcast_due = later(at, self._patience)
+        """Until when anything that it sends to all has to arrive here."""
 
     def heard(self, event: DatagramReceived, us: NodeId) -> None:
         """Take in an admitted datagram."""
@@ -94,8 +94,6 @@ class Peer:
         self.ended.discard(event.path)
         self._newest_sequence = max(self._newest_sequence, header.sequence)
         self._keep_view(header, body if isinstance(body, Heartbeat) else None, event.received_at)
-        if not header.flags & Flag.UNICAST:
-            self._broadcast_at = event.received_at
         if isinstance(body, Heartbeat):
             self.name = body.name
             self._keep_ears(event.received_at, body, us)
@@ -107,6 +105,8 @@ class Peer:
             self.detector.forget(header.group)
         self.alive = bool(self.views)
         self._count_promises(header)
+        if not header.flags & Flag.UNICAST:
+            self._broadcast_due = later(event.received_at, self._patience)
         self.detector.lives(event.received_at, self._patience)
 
     def epitaph(self, now: MonoNs) -> str:
@@ -155,7 +155,7 @@ class Peer:
     @property
     def by_unicast_only(self) -> bool:
         """Whether what it sends to all has not arrived for as long as would make it dead."""
-        return between(self._broadcast_at, self.last_heard) > self._patience
+        return self.last_heard > self._broadcast_due
 
     def vouched_for(self, now: MonoNs) -> bool:
         """Return whether this agent itself knows it to live, or its host to answer still."""

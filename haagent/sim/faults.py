@@ -84,7 +84,7 @@ LINE = {
 DUPLICATING = LINE | {Kind.FORGET, Kind.DISK, Kind.SLOW}
 """Faults under which a term can be used twice: unheard, forgotten, or answered too late."""
 
-SHARING = LINE | {Kind.SLOW, Kind.REPLAY}
+SHARING = LINE | {Kind.SLOW, Kind.REPLAY, Kind.SUSPEND}
 """Faults under which two hosts can answer for an address at one instant: who is not heard, is
 heard too late or is heard from the past holds nobody back.  All others must not, in any order."""
 
