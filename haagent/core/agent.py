@@ -360,12 +360,9 @@ class Agent:
     def _told_of_peer(self, now: Moment, event: ProcessEnded | HostAnswered) -> list[Action]:
         if isinstance(event, HostAnswered):
             self._membership.host_answered(now.mono, event.path, event.source, event.protocol)
-            return []
-        actions: list[Action] = []
-        for peer in self._membership.process_ended(event.path, event.source):
-            text = f"the process of {peer.name} has ended"
-            actions += self._peer_died(now, peer, text, RoleReason.MASTER_DIED)
-        return actions
+        else:
+            self._membership.process_ended(now.mono, event.path, event.source)
+        return []
 
     def _link_changed(self, now: Moment, interface: str, *, up: bool) -> list[Action]:
         self._links[interface] = up
@@ -561,7 +558,7 @@ class Agent:
         self._journal.tick(now)
         dead, asked = self._membership.judge(now.mono)
         for peer in dead:
-            actions += self._peer_died(now, peer, peer.epitaph(now.mono), RoleReason.MASTER_SILENT)
+            actions += self._peer_died(now, peer)
         for peer in asked:
             shared = [self._groups[key] for key in peer.views if key in self._groups]
             actions += self._inquiry.ask(now, shared, peer)
@@ -576,12 +573,16 @@ class Agent:
             actions += group.tick(now)
         return actions
 
-    def _peer_died(self, now: Moment, peer: Peer, text: str, reason: RoleReason) -> list[Action]:
+    def _peer_died(self, now: Moment, peer: Peer) -> list[Action]:
         peer.introduced = False
-        evidence = self._membership.evidence(now.mono, peer)
         number = self._journal.record(
-            now, "peer.dead", text, severity=Severity.WARNING, evidence=evidence
+            now,
+            "peer.dead",
+            peer.epitaph(now.mono),
+            severity=Severity.WARNING,
+            evidence=self._membership.evidence(now.mono, peer),
         )
+        reason = RoleReason.MASTER_DIED if peer.process_ended else RoleReason.MASTER_SILENT
         actions: list[Action] = []
         for group in self._groups.values():
             if peer.node == group.election.master:

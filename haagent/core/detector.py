@@ -131,6 +131,9 @@ class Suspicion:
     rounds: int = 0
     answers: dict[str, MonoNs] = field(default_factory=dict)
     """How its host has answered in place of the agent, and when first."""
+    process_ended: bool = False
+    """Whether its kernel says so; it is asked once all the same, because a kernel's word can be
+    forged on the link."""
 
 
 class Detector:
@@ -178,7 +181,8 @@ class Detector:
     def relayed(self, now: MonoNs, at: MonoNs, timeout: DurationNs) -> bool:
         """Take in that another agent heard it at ``at``; return whether that makes it punctual."""
         late_at = self._late_after(at, elsewhere=True)
-        if late_at <= now:
+        ended = self.suspicion is not None and self.suspicion.process_ended
+        if late_at <= now or ended:
             return False
         self.lives(at, timeout)
         self._late_at = max(late_at, self._late_at)
@@ -188,6 +192,10 @@ class Detector:
         """Take in that its host answers, whatever the agent does."""
         if self.suspicion is not None:
             self.suspicion.answers.setdefault(how, at)
+
+    def process_ended(self, now: MonoNs) -> None:
+        """Take in that its kernel says that the process is gone."""
+        self.suspicion = Suspicion(now, now, process_ended=True)
 
     def overslept(self, now: MonoNs) -> None:
         """Ask once more before any verdict: answers may have come while we were late."""
@@ -200,12 +208,11 @@ class Detector:
         self._isolated = isolated
         if now >= self._patience_ends and not isolated:
             return Verdict.DEAD
-        if self._fixed or now < self.deadline():
+        if now < self.deadline():
             return Verdict.ALIVE
         if self.suspicion is None:
             self.suspicion = Suspicion(now, now)
-        asked = self.suspicion.rounds == len(ROUNDS_PERCENT)
-        if asked and not self.suspicion.answers and not isolated:
+        if self._is_dead(self.suspicion) and not isolated:
             return Verdict.DEAD
         self._schedule(now, self.suspicion)
         return Verdict.ASK
@@ -215,7 +222,16 @@ class Detector:
         due = self._late_at if self.suspicion is None else self.suspicion.due
         return due if self._isolated else min(due, self._patience_ends)
 
+    def _is_dead(self, suspicion: Suspicion) -> bool:
+        if suspicion.process_ended:
+            return suspicion.rounds > 0
+        return suspicion.rounds == len(ROUNDS_PERCENT) and not suspicion.answers
+
     def _schedule(self, now: MonoNs, suspicion: Suspicion) -> None:
+        if suspicion.process_ended:
+            suspicion.rounds += 1
+            suspicion.due = later(now, self.round_trip.timeout(self._interval))
+            return
         made, rounds = suspicion.rounds, len(ROUNDS_PERCENT)
         suspicion.rounds = min(made + 1, rounds)
         if made + 1 < rounds:

@@ -111,6 +111,8 @@ class Peer:
 
     def epitaph(self, now: MonoNs) -> str:
         """Return how it was found dead, once it has been."""
+        if self.process_ended:
+            return f"the process of {self.name} has ended"
         silence = f"{self.name} has been silent for {between(self.last_heard, now) // 1_000_000} ms"
         suspicion = self.detector.suspicion
         if suspicion is None:
@@ -137,6 +139,11 @@ class Peer:
         """Return whether ``event`` came from where this peer was last heard on that path."""
         source, _ = self.paths.get(event.path, (None, None))
         return source == event.source
+
+    @property
+    def process_ended(self) -> bool:
+        """Whether its process has ended, as told on every path."""
+        return self.ended == self.paths.keys()
 
     @property
     def restarting(self) -> bool:
@@ -293,24 +300,22 @@ class Membership:
         ]
         lines += [f"its process ended, as told on path {path}" for path in sorted(dead.ended)]
         suspicion = dead.detector.suspicion
-        if suspicion is not None:
-            late_ms = between(suspicion.since, now) // 1_000_000
-            lines.append(f"late for {late_ms} ms, no answer to {suspicion.rounds} rounds of probes")
-            answers = [
-                f"{how} after {between(suspicion.since, at) // 1_000_000} ms"
-                for how, at in suspicion.answers.items()
-            ]
-            lines.append(f"its host: {', '.join(answers) or 'no answer'}")
-            lines += [
-                f"{other.name} was asked, and does not hear it of late"
-                for other in self.living()
-                if other is not dead
-            ]
-            lines += [
-                f"reference {address}: "
-                + ("answers" if at >= suspicion.since else "does not answer")
-                for (_, address), at in self._references.items()
-            ]
+        if suspicion is None:
+            return tuple(lines)
+        late_ms = between(suspicion.since, now) // 1_000_000
+        if suspicion.process_ended:
+            return (*lines, f"asked itself all the same: no answer in {late_ms} ms")
+        lines.append(f"late for {late_ms} ms, no answer to {suspicion.rounds} rounds of probes")
+        answers = [
+            f"{how} after {between(suspicion.since, at) // 1_000_000} ms"
+            for how, at in suspicion.answers.items()
+        ]
+        lines.append(f"its host: {', '.join(answers) or 'no answer'}")
+        others = (other.name for other in self.living() if other is not dead)
+        lines += [f"{name} was asked, and does not hear it of late" for name in others]
+        for (_, address), at in self._references.items():
+            answer = "answers" if at >= suspicion.since else "does not answer"
+            lines.append(f"reference {address}: {answer}")
         return tuple(lines)
 
     def references(self) -> Iterator[tuple[int, IPAddress]]:
@@ -325,16 +330,16 @@ class Membership:
             if peer.paths.get(path, (None,))[0] == source:
                 peer.detector.host_answered(now, how)
 
-    def process_ended(self, path: int, source: IPAddress) -> list[Peer]:
-        """Return the peers whose process has ended on every path on which they were heard."""
-        dead = []
+    def process_ended(self, now: MonoNs, path: int, source: IPAddress) -> None:
+        """Take in what the kernel at ``source`` says of the process there.
+
+        It counts once the same is said on every path on which the peer was heard.
+        """
         for peer in self._peers.values():
             if peer.alive and not peer.restarting and peer.paths.get(path, (None,))[0] == source:
                 peer.ended.add(path)
-                if peer.ended == peer.paths.keys():
-                    peer.dies()
-                    dead.append(peer)
-        return dead
+                if peer.process_ended:
+                    peer.detector.process_ended(now)
 
     def places(self) -> frozenset[tuple[int, IPAddress]]:
         """Return from where the living peers were last heard: path and address."""

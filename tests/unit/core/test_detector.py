@@ -218,6 +218,29 @@ def test_a_fixed_timeout_asks_nobody() -> None:
     assert rounds(detector, 10_000) == [-(19 * 200 + 650)]
 
 
+@pytest.mark.parametrize("timing", [PROBING, FIXED], ids=["probing", "fixed"])
+def test_who_is_said_to_have_ended_is_asked_once_whatever_its_kernel_answers(
+    timing: HeartbeatSettings,
+) -> None:
+    detector = beaten(20, timing)
+    detector.process_ended(at(3850))
+    detector.host_answered(at(3851), "ARP")
+    heard_before = detector.relayed(at(3852), at(3849), PATIENCE)
+
+    assert not heard_before
+    assert rounds(detector, 10_000) == [3850, -3860]
+
+
+def test_who_is_said_to_have_ended_and_answers_lives() -> None:
+    detector = beaten(20)
+    detector.process_ended(at(3850))
+    asked = rounds(detector, 3851)
+    detector.lives(at(3852), PATIENCE)
+
+    assert asked == [3850]
+    assert detector.deadline() == at(4010)
+
+
 def test_an_answer_is_awaited_for_as_long_as_round_trips_take() -> None:
     trip = RoundTrip()
     first = trip.timeout(I)
