@@ -98,7 +98,7 @@ class Daemon:
             settings.heartbeat,
             frozenset(address for _, address in guarded),
             self._receive,
-            lambda: clock.now().mono,
+            clock.now,
             self._path_trouble,
         )
         self._hosts = Hosts(settings.heartbeat.paths, self._datagrams.local_address, post)

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import random
+import select
+import signal
 import socket
 import struct
 import subprocess
@@ -16,8 +19,9 @@ from typing import Any, Protocol
 import pytest
 from pyroute2 import netns
 
+from haagent.adapters import clock
 from haagent.adapters.datagrams import MAX_PAYLOAD, Datagrams, Received, source_addresses
-from haagent.adapters.datagrams.reader import SHARE
+from haagent.adapters.datagrams.reader import SHARE, arrival
 from haagent.core.settings import (
     DEFAULT_PORT,
     MULTICAST_IPV4,
@@ -26,9 +30,9 @@ from haagent.core.settings import (
     IPAddress,
     PathSettings,
 )
-from haagent.core.units import MonoNs
+from haagent.core.units import Moment, MonoNs, WallNs, milliseconds
 
-NOW = MonoNs(77)
+NOW = Moment(MonoNs(77), WallNs(0))
 FORGED = b"forged"
 STRANGER4, STRANGER6 = IPv4Address("10.77.0.3"), IPv6Address("fd77::3")
 NEAR4, FAR4 = IPv4Address("10.77.0.1"), IPv4Address("10.77.0.2")
@@ -58,7 +62,9 @@ class Pair(Protocol):
 class Agent:
     """A running ``Datagrams`` and what it said."""
 
-    def __init__(self, *paths: PathSettings, virtual: frozenset[IPAddress]) -> None:
+    def __init__(
+        self, *paths: PathSettings, virtual: frozenset[IPAddress], now: Callable[[], Moment]
+    ) -> None:
         self.received: list[Received] = []
         self.work_s = 0.0
         """For each datagram."""
@@ -68,7 +74,7 @@ class Agent:
             HeartbeatSettings(paths=paths),
             virtual,
             self.receive,
-            lambda: NOW,
+            now,
             self.trouble,
         )
 
@@ -98,8 +104,12 @@ class Agent:
 
 
 @asynccontextmanager
-async def running(*paths: PathSettings, virtual: IPAddress | None = None) -> AsyncIterator[Agent]:
-    agent = Agent(*paths, virtual=frozenset({virtual} if virtual else ()))
+async def running(
+    *paths: PathSettings,
+    virtual: IPAddress | None = None,
+    now: Callable[[], Moment] = lambda: NOW,
+) -> AsyncIterator[Agent]:
+    agent = Agent(*paths, virtual=frozenset({virtual} if virtual else ()), now=now)
     task = asyncio.create_task(agent.datagrams.run())
     try:
         await asyncio.sleep(0)  # One turn, in which the paths that can be opened are opened.
@@ -343,7 +353,7 @@ def test_a_datagram_comes_with_its_source_hop_limit_and_path(
                 else:
                     assert received.source == (FAR4 if ipv4 else FAR6)
                 assert (received.path, received.ttl) == (1, 254)
-                assert (received.payload, received.received_at) == (b"heartbeat", NOW)
+                assert (received.payload, received.received_at) == (b"heartbeat", NOW.mono)
 
     asyncio.run(story())
 
@@ -541,6 +551,108 @@ def test_a_peer_is_heard_through_a_strangers_flood_and_the_stranger_after_it(
                     await until(lambda: agent.forged() > before)
 
     asyncio.run(story())
+
+
+# When it came
+
+CLOCKED = """
+import asyncio
+from haagent.adapters import clock
+from haagent.adapters.datagrams import Datagrams, Received
+from haagent.core.settings import HeartbeatSettings, PathSettings
+
+def say(received: Received) -> bool:
+    print(received.payload.decode(), received.received_at, clock.now().mono, flush=True)
+    return True
+
+settings = HeartbeatSettings(paths=(PathSettings(interface="eth0"),))
+asyncio.run(Datagrams(settings, frozenset(), say, clock.now, print).run())
+"""
+STOPPED = milliseconds(200)
+
+
+def test_a_process_that_was_stopped_knows_when_each_datagram_came(pair: Pair) -> None:
+    command = ["ip", "netns", "exec", pair.near, sys.executable, "-c", CLOCKED]
+    with (
+        far_socket(pair, socket.AF_INET) as far,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            while not select.select([process.stdout], [], [], 0.05)[0]:
+                far.sendto(b"0", target(far, NEAR4))
+            os.kill(process.pid, signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)
+            sent = [boottime()]
+            far.sendto(str(sent[0]).encode(), target(far, NEAR4))
+            select.select([], [], [], STOPPED / 2e9)
+            sent.append(boottime())
+            far.sendto(str(sent[1]).encode(), target(far, NEAR4))
+            select.select([], [], [], STOPPED / 2e9)
+            os.kill(process.pid, signal.SIGCONT)
+
+            told: dict[int, tuple[int, int]] = {}
+            while len(told) < 2:
+                words = process.stdout.readline().split()
+                if words[0] in map(str, sent):
+                    told[int(words[0])] = int(words[1]), int(words[2])
+        finally:
+            process.kill()
+    for at, (came, read) in told.items():
+        assert 0 <= came - at < milliseconds(50)
+        assert read - at >= STOPPED / 2
+
+
+@pytest.mark.parametrize("step", [1, -1], ids=["forward", "back"])
+def test_a_step_of_the_wall_clock_makes_no_datagram_older_or_newer(pair: Pair, step: int) -> None:
+    error = 0
+
+    def now() -> Moment:
+        right = clock.now()
+        return Moment(right.mono, WallNs(right.wall + error))
+
+    async def story() -> None:
+        nonlocal error
+        with far_socket(pair, socket.AF_INET) as far:
+            async with running(UNICAST4, now=now) as agent:
+                opened = boottime()
+                await until(lambda: boottime() - opened > STOPPED)
+                far.sendto(b"before", target(far, NEAR4))
+                await until(lambda: agent.payloads() == [b"before"])
+                error = step * STOPPED
+                sent = boottime()
+                far.sendto(b"after", target(far, NEAR4))
+                await until(lambda: agent.payloads() == [b"before", b"after"])
+
+                assert 0 <= agent.received[-1].received_at - sent < milliseconds(50)
+
+    asyncio.run(story())
+
+
+def boottime() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "arrived"),
+    [(1_000_000, 5_000), (999_990, 4_990), (999_900, 4_900), (None, 5_000)],
+    ids=["now", "a little ago", "as long ago as can be", "no stamp"],
+)
+def test_a_datagram_came_when_the_kernel_says(stamp: int | None, arrived: int) -> None:
+    now = Moment(MonoNs(5_000), WallNs(1_000_000))
+
+    told = None if stamp is None else WallNs(stamp)
+    assert arrival(now, told, emptied=MonoNs(4_900)) == arrived
+
+
+@pytest.mark.parametrize(
+    "stamp", [999_899, 0, 1_000_001, 2_000_000], ids=["by 1 ns", "forward", "back, by 1 ns", "back"]
+)
+def test_a_stamp_before_the_socket_was_empty_or_after_now_is_not_believed(stamp: int) -> None:
+    """The wall clock was stepped between arrival and now."""
+    now = Moment(MonoNs(5_000), WallNs(1_000_000))
+
+    assert arrival(now, WallNs(stamp), emptied=MonoNs(4_900)) == now.mono
 
 
 # What is survived

@@ -10,9 +10,9 @@ no privilege and no subscription, and a path that waits has nothing faster to wa
 A virtual address is never the source of a heartbeat: it would arrive under the name of a
 host that has just lost it.  Every datagram therefore names its source itself.
 
-``Received.received_at`` is the time at which the batch was begun to be read.  A datagram
-that waited in the socket while the process was stopped looks fresh; the core's check for
-late steps covers that.  (The kernel's own stamps are wall time, which an NTP step moves.)
+``Received.received_at`` is the time at which the kernel got the datagram.  Where its stamp
+cannot be believed, because the wall clock has been stepped, it is the time at which the batch
+was begun to be read.
 
 What this module does not do: judge a datagram, not even its hop limit (``haagent.wire``).
 
@@ -33,7 +33,7 @@ import psutil
 
 from haagent.adapters.datagrams.reader import MAX_PAYLOAD, Reader, Received
 from haagent.core.settings import HeartbeatSettings, IPAddress, IPInterface, PathSettings
-from haagent.core.units import MonoNs
+from haagent.core.units import Moment
 
 __all__ = ["MAX_PAYLOAD", "Datagrams", "Received", "source_addresses"]
 
@@ -85,7 +85,7 @@ class Datagrams:
         settings: HeartbeatSettings,
         virtual: frozenset[IPAddress],
         receive: Callable[[Received], bool],
-        now: Callable[[], MonoNs],
+        now: Callable[[], Moment],
         trouble: Callable[[int, str, bool], None],
     ) -> None:
         self._paths = settings.paths

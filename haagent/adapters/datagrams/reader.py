@@ -7,11 +7,16 @@ and the kernel throws away what does not fit into it, which costs nobody anythin
 
 Whoever was once genuine is never ignored: else a forger could silence a peer by its name.
 
+The kernel stamps each datagram on its arrival, so that one which has waited, for a busy loop or
+for a process that was stopped, does not look fresh.  The stamp is wall time; ``arrival`` says
+when it is believed.
+
 What this module does not do: tell genuine from forged; ``receive`` says it.
 """
 
 import asyncio
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +26,7 @@ from ipaddress import ip_address
 
 from haagent.adapters.datagrams import filter as socket_filter
 from haagent.core.settings import IPAddress
-from haagent.core.units import MonoNs
+from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, later
 
 MAX_PAYLOAD = 1232
 """Bytes; what the smallest IPv6 link carries in one packet (RFC 8200 5: 1280 less 48)."""
@@ -43,7 +48,12 @@ _IGNORED_S = 1.0
 _MOST_IGNORED = 64
 """Sources, of more than which the kernel's filter does not know."""
 
-_HOP_LIMIT_SPACE = socket.CMSG_SPACE(4)
+_SO_TIMESTAMPNS = 35
+"""From asm-generic/socket.h; Python 3.11 does not name it."""
+
+_TIMESPEC = struct.Struct("@ll")
+_ANCILLARY_SPACE = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(4)
+"""For the time of arrival, and for TTL or hop limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +68,7 @@ class Received:
     payload: bytes
     """At most :data:`MAX_PAYLOAD` bytes; longer datagrams are dropped."""
     received_at: MonoNs
+    """When the kernel got it, as far as that can be told."""
 
 
 class Reader:
@@ -68,13 +79,16 @@ class Reader:
         path: int,
         sock: socket.socket,
         receive: Callable[[Received], bool],
-        now: Callable[[], MonoNs],
+        now: Callable[[], Moment],
     ) -> None:
         """``receive`` gets each datagram and returns whether it is genuine."""
         self._path = path
         self._sock = sock
         self._receive = receive
         self._now = now
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._emptied = now().mono
+        """When there was last nothing in the socket."""
         self._loop = asyncio.get_running_loop()
         self._genuine: set[IPAddress] = set()
         self._refused: set[IPAddress] = set()
@@ -125,24 +139,29 @@ class Reader:
 
     def _read_batch(self) -> int:
         """Return how many there were."""
-        received_at = self._now()
+        now = self._now()
         for count in range(_BATCH):
             try:
                 payload, ancillary, flags, sender = self._sock.recvmsg(
-                    MAX_PAYLOAD, _HOP_LIMIT_SPACE
+                    MAX_PAYLOAD, _ANCILLARY_SPACE
                 )
             except BlockingIOError:
+                self._emptied = now.mono
                 return count
             except OSError:
                 continue  # An error that the network left in the socket: reading it removes it.
             source = _address(sender[0])
             if not flags & socket.MSG_TRUNC and source not in self._ignored:
+                ttl, stamp = _told(ancillary)
+                if stamp is not None and stamp > now.wall:
+                    # It came after the batch was begun, in which we may have been stopped.
+                    now = self._now()
                 received = Received(
                     path=self._path,
                     source=source,
-                    ttl=int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else 0,
+                    ttl=ttl,
                     payload=payload,
-                    received_at=received_at,
+                    received_at=arrival(now, stamp, self._emptied),
                 )
                 self._note(source, genuine=self._receive(received))
         return _BATCH
@@ -168,6 +187,30 @@ class Reader:
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         self._timers[call] = self._loop.call_later(delay_s, call)
+
+
+def arrival(now: Moment, stamp: WallNs | None, emptied: MonoNs) -> MonoNs:
+    """Return when a datagram arrived that is read ``now`` and has ``stamp``.
+
+    ``emptied``: when there was last nothing to read.  What is read now came after that, or the
+    wall clock has been stepped since; then it counts as having come now.
+    """
+    if stamp is None:
+        return now.mono
+    arrived = later(now.mono, DurationNs(stamp - now.wall))
+    return arrived if emptied <= arrived <= now.mono else now.mono
+
+
+def _told(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, WallNs | None]:
+    """Return TTL or hop limit, 0 when it is not told, and the time of arrival."""
+    ttl, stamp = 0, None
+    for level, _, data in ancillary:
+        if level == socket.SOL_SOCKET:
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            stamp = WallNs(seconds * 1_000_000_000 + nanoseconds)
+        else:
+            ttl = int.from_bytes(data, sys.byteorder)
+    return ttl, stamp
 
 
 _address = lru_cache(maxsize=1024)(ip_address)

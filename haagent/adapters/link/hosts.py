@@ -118,7 +118,8 @@ class Hosts:
         """
         with suppress(OSError):
             link = self._link(path)
-            # What has come until now does not answer what is asked now.
+            # What has come until now does not answer what is asked now.  And a link that was
+            # down leaves an error, which the first send would return.
             link.frames.read()
             link.echoes.read()
             self._ask(path, address, link)
@@ -174,8 +175,6 @@ class Hosts:
             host.nonce = secrets.token_bytes(_NONCE_SIZE)
         targets = {host.mac, None} if link_protocol in host.awaited else {host.mac}
         host.until_s, host.awaited = now_s + ANSWERED_WITHIN_S, {link_protocol, _ICMP}
-        # A link that was down leaves an error that the first send would return.
-        link.echoes.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         with suppress(OSError):
             _send_echo(link.echoes.socket, source, address, self._identifier, host.nonce)
         self._ask_link(link, source, address, targets)
@@ -189,7 +188,6 @@ class Hosts:
         """
         sock = link.frames.socket
         mac = sockets.mac_of(sock)
-        sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         for target in targets:
             sock.send(_question(mac, source, address, target))
 
