@@ -117,6 +117,8 @@ class Safety:
     def answers(self, label: str, address: IPAddress, now: MonoNs, until: MonoNs) -> None:
         """Take in until when a host answers for ``address``: ``now`` when it does not."""
         ends = self._answering.setdefault(address, {})
+        if ends.get(label) == until:
+            return
         ends[label] = until
         others = [other for other, end in ends.items() if other != label and end > now]
         if until > now and others:

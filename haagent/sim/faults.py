@@ -88,6 +88,10 @@ SHARING = LINE | {Kind.SLOW, Kind.REPLAY, Kind.SUSPEND}
 """Faults under which two hosts can answer for an address at one instant: who is not heard, is
 heard too late or is heard from the past holds nobody back.  All others must not, in any order."""
 
+SHARING_IF_PROBED = {Kind.SUSPEND}
+"""The same where detection is by probes: a machine that stands still, and its kernel with it, is
+found dead before its fence has closed, and wakes with it open."""
+
 HARMLESS = {
     Kind.CLOCK,
     Kind.DRIFT,

@@ -30,6 +30,7 @@ from haagent.sim.faults import (
     HARMLESS,
     PENALISED,
     SHARING,
+    SHARING_IF_PROBED,
     WIRES,
     Fault,
     Faults,
@@ -314,7 +315,8 @@ def _excuse(safety: Safety, scenario: Scenario) -> list[str]:
         found.append(f"{safety.changes} changes of master, {len(harmful)} faults")
     if not DUPLICATING & kinds:
         found += safety.duplicates
-    if not SHARING & kinds:
+    probing = scenario.settings[0].heartbeat.detection is Detection.PROBING
+    if not (SHARING | (SHARING_IF_PROBED if probing else set())) & kinds:
         found += safety.shared
     if not HANDING_OVER & kinds:
         pause = {Preempt.NEVER: END, Preempt.AFTER: groups[0].preempt_after}.get(groups[0].preempt)
