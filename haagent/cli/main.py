@@ -112,6 +112,53 @@ def release(config: Config = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
+def simulate(
+    config: Annotated[Path | None, typer.Argument(help=CONFIG_HELP)] = None,
+    *,
+    peer: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Configuration of a further agent; may be repeated."),
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="'AT KIND [NODE...] [LENGTH [AMOUNT]]', as in '5s pause lb1 300ms'; may be "
+            "repeated.  Default: what befalls masters.  A kind that is none lists all.",
+        ),
+    ] = None,
+    scenario: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Cluster, seed and faults, instead of CONFIG."),
+    ] = None,
+    agents: Annotated[
+        int | None,
+        typer.Option(min=2, max=5, help="Those without a file are lb2, lb3...  Default: 2"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of delays and losses.")] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="As in 30s.  Default: until all is over and settled."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Play faults against a simulated cluster; 1 when a rule is broken."""
+    from haagent.cli.simulate import simulate as command  # noqa: PLC0415
+
+    if scenario and (config or peer or agents):
+        raise typer.BadParameter("a scenario has its cluster: no CONFIG, --peer or --agents")
+    command(
+        [config or DEFAULT_CONFIG, *(peer or [])],
+        scenario_file=scenario,
+        faults=fault or [],
+        agents=agents,
+        seed=seed,
+        length=duration,
+        as_json=as_json,
+    )
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from haagent.cli.version import version as command  # noqa: PLC0415

@@ -50,6 +50,8 @@ class Safety:
         """The term in which each agent last recorded a change of role, by name of the group."""
         self._answering: dict[IPAddress, dict[str, MonoNs]] = {}
         """Until when each host answers for each address, unless its kernel is told otherwise."""
+        self.answered: list[tuple[MonoNs, str, IPAddress, MonoNs]] = []
+        """When a host learned until when it answers for an address, in the order of time."""
         self._masters: set[tuple[str, GroupId]] = set()
         self._terms: dict[tuple[str, GroupId], Term] = {}
         self._forgetful: set[str] = set()
@@ -116,6 +118,7 @@ class Safety:
 
     def answers(self, label: str, address: IPAddress, now: MonoNs, until: MonoNs) -> None:
         """Take in until when a host answers for ``address``: ``now`` when it does not."""
+        self.answered.append((now, label, address, until))
         ends = self._answering.setdefault(address, {})
         if ends.get(label) == until:
             return

@@ -5,7 +5,7 @@ Make one with the settings of each agent and a seed, start its hosts, let time p
 :class:`~haagent.sim.network.Network`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from random import Random
 
@@ -31,8 +31,9 @@ class Cluster:
         reorders: bool = False,
         delays: Delays = Delays.EXPONENTIAL,
         closes_at_death: bool = True,
+        labels: Sequence[str] = (),
     ) -> None:
-        """Make hosts that are not started.
+        """Make hosts that are not started, called h1, h2 and so on unless ``labels`` has others.
 
         With ``codec`` every datagram goes through bytes.  With ``reorders`` datagrams overtake
         each other by some microseconds; ``delays`` says how long they travel.  With
@@ -45,12 +46,13 @@ class Cluster:
             self.schedule, self.random, len(settings), delays=delays, reorders=reorders
         )
         self.safety = Safety()
-        self._trace: list[tuple[MonoNs, str, str, tuple[object, ...]]] = []
-        """When, who, a format and what goes into it: most traces are never read."""
+        self._trace: list[tuple[MonoNs, str, str, tuple[object, ...], bool]] = []
+        """When, who, a format and what goes into it, and whether it is a detail: most traces are
+        never read."""
         self.hosts = [
             Host(
                 index=index,
-                label=f"h{index + 1}",
+                label=labels[index] if labels else f"h{index + 1}",
                 settings=each,
                 schedule=self.schedule,
                 network=self.network,
@@ -76,17 +78,20 @@ class Cluster:
         """Return the first host whose agent has that name."""
         return next(host for host in self.hosts if host.settings.node == node)
 
-    def note(self, who: str, text: str, *args: object) -> None:
+    def note(self, who: str, text: str, *args: object, detail: bool = False) -> None:
         """Write a line into the trace: ``text`` is a format for ``args``, all immutable."""
-        self._trace.append((self.schedule.now, who, text, args))
+        self._trace.append((self.schedule.now, who, text, args, detail))
+
+    def story(self, *, details: bool) -> Iterator[tuple[MonoNs, str, str]]:
+        """Yield what happened, when and to whom; words and addresses are details."""
+        for at, who, text, args, detail in self._trace:
+            if details or not detail:
+                yield at, who, text % args if args else text
 
     @property
     def trace(self) -> list[str]:
         """Return what happened, a line each."""
-        return [
-            f"{at / 1e9:10.6f} {who:<4} {text % args if args else text}"
-            for at, who, text, args in self._trace
-        ]
+        return [f"{at / 1e9:10.6f} {who:<4} {text}" for at, who, text in self.story(details=True)]
 
     def holders(self, group: int = 0) -> list[str]:
         """Return which hosts have all addresses of the group at that position."""

@@ -121,7 +121,7 @@ WIRES = {
 NETWORK = WIRES | {Kind.ONE_WAY, Kind.MULTICAST, Kind.GATEWAY, Kind.PARTITION}
 """Faults of what is between the hosts."""
 
-_DOWN = {Kind.KILL, Kind.POWER, Kind.FORGET, Kind.STOP, Kind.RESTART}
+DOWN = {Kind.KILL, Kind.POWER, Kind.FORGET, Kind.STOP, Kind.RESTART}
 """Faults after which an agent starts again."""
 
 _STILL = {Kind.PAUSE, Kind.SUSPEND}
@@ -198,7 +198,7 @@ class Faults:
                 _hurt_network(fault, self._cluster)
 
     def _note(self, fault: Fault, text: str) -> None:
-        self._cluster.note(" ".join(fault.targets) or "net", f"{fault.kind.value} {text}")
+        self._cluster.note(" ".join(fault.targets) or "net", f"fault {fault.kind.value} {text}")
 
 
 def _hurt_network(fault: Fault, cluster: Cluster) -> None:
@@ -268,7 +268,7 @@ def _hurt_host(fault: Fault, host: Host) -> None:
 
 def _heal_host(fault: Fault, host: Host, others: Sequence[Fault]) -> None:
     lasting = {other.kind for other in others if other.targets == fault.targets}
-    alike = next((kinds for kinds in (_DOWN, _STILL) if fault.kind in kinds), {fault.kind})
+    alike = next((kinds for kinds in (DOWN, _STILL) if fault.kind in kinds), {fault.kind})
     if lasting & alike:
         return
     match fault.kind:

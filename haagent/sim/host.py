@@ -279,6 +279,9 @@ class Host:
     def _note(self, text: str, *args: object) -> None:
         self._tell(self.label, text, *args)
 
+    def _detail(self, text: str, *args: object) -> None:
+        self._tell(self.label, text, *args, detail=True)
+
     # The process.
 
     def _end(self) -> None:
@@ -379,7 +382,7 @@ class Host:
         self._safety.said(self.label, datagram, self._schedule.now, held, left=port.up)
         if not isinstance(datagram.body, Heartbeat):
             to = action.destination or "all"
-            self._note("says %s to %s, term %d", datagram.body, to, header.term)
+            self._detail("says %s to %s, term %d", datagram.body, to, header.term)
         self._left[header.group] = port.up or self._left.get(header.group, False)
         payload: Payload = datagram
         if self._keyring is not None:
@@ -391,12 +394,12 @@ class Host:
         ip = action.address.ip
         if isinstance(action, ReleaseAddress):
             if self.addresses.pop(ip, None) is not None:
-                self._note("no longer has %s", ip)
+                self._detail("no longer has %s", ip)
         elif self.refuses_claims:
             self._events.append(ActionFailed(action, EPERM, "refused"))
             return
         else:
-            self._note("has %s", ip)
+            self._detail("has %s", ip)
             self.addresses[ip] = action.group
         self._judge(ip)
         self._events.append(ActionDone(action))

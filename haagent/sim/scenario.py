@@ -153,7 +153,6 @@ class _File(Section):
     paths: Annotated[int, PlainValidator(values.whole(1, 4))] | None = None
     ties: Truth | None = None
     codec: Truth | None = None
-    kernel_stamps: Truth | None = None
     reorders: Truth | None = None
     detection: Annotated[Detection, PlainValidator(values.choice(Detection))] | None = None
     gateway: Truth | None = None

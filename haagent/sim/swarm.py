@@ -187,7 +187,7 @@ def play(scenario: Scenario) -> Result:
     violations += cluster.watch(calm)
     violations += [*cluster.disagreements(), *outranked(cluster.hosts)]
     violations += cluster.safety.violations
-    violations += _excuse(cluster.safety, scenario)
+    violations += unexcused(cluster.safety, scenario)
     return Result(
         scenario=scenario,
         violations=tuple(violations),
@@ -302,7 +302,7 @@ def _penalty(faults: Sequence[Fault]) -> DurationNs:
     return DurationNs(0)
 
 
-def _excuse(safety: Safety, scenario: Scenario) -> list[str]:
+def unexcused(safety: Safety, scenario: Scenario) -> list[str]:
     """Return what must not have happened under just these faults."""
     found: list[str] = []
     kinds = {fault.kind for fault in scenario.faults}

@@ -276,7 +276,8 @@ def test_an_interrupt_is_no_traceback(tmp_path: Path) -> None:
     [
         ("version", {"yaml", "grpc", "pyroute2", "rich", "asyncio", "haagent.config"}),
         ("keygen", {"grpc", "pyroute2", "rich", "asyncio"}),
-        ("check", {"grpc", "pyroute2", "rich", "asyncio"}),
+        ("check", {"grpc", "pyroute2", "rich", "asyncio", "haagent.sim"}),
+        ("simulate", {"grpc", "pyroute2", "rich", "asyncio"}),
     ],
 )
 def test_a_command_imports_nothing_that_it_does_not_use(command: str, unwanted: set[str]) -> None:
