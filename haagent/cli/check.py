@@ -81,10 +81,11 @@ def _times(profile: Profile, heartbeat: HeartbeatSettings) -> Iterator[tuple[str
     match heartbeat.detection:
         case Detection.PROBING:
             mean_ms, most_ms = (round(times * heartbeat.interval / 1_000_000) for times in (1.4, 2))
+            most = f"{most_ms}ms at most while heartbeats are punctual"
             hung = f"{shown(heartbeat.takeover)} after an agent hangs whose kernel answers"
             yield "detection", f"profile {profile.value}: who is late is asked at once, five times"
-            yield "", f"{mean_ms}ms after a host dies, {most_ms}ms at most; {hung}"
-            yield "", better
+            yield "", f"{mean_ms}ms after a host dies on average, {most}"
+            yield "", f"{hung}; {better}"
         case Detection.FIXED:
             soonest = shown(DurationNs(heartbeat.takeover - heartbeat.interval))
             found = f"{soonest} to {shown(heartbeat.takeover)} after the master dies"

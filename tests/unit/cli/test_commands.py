@@ -56,8 +56,8 @@ haproxy      /run/haproxy/admin.sock
 fence        bpf or else nft or else lifetime; 'haagent status' shows which is in force
 heartbeat    every 200ms as master, every 1s as backup
 detection    profile lan: who is late is asked at once, five times
-             280ms after a host dies, 400ms at most; 650ms after an agent hangs whose kernel answers
-             20ms more for each better backup
+             280ms after a host dies on average, 400ms at most while heartbeats are punctual
+             650ms after an agent hangs whose kernel answers; 20ms more for each better backup
 election     waits up to 30ms for answers
 start        listens 1s before any claim
 stall        an agent that stood still for 650ms first releases all
@@ -141,7 +141,8 @@ def test_check_says_how_the_dead_are_found_out_and_who_vouches_for_the_link(
     assert "             reference 192.0.2.1\n" in said
     assert "heartbeat    every 1s as master, every 5s as backup\n" in said
     assert "detection    profile compat: who is late is asked at once, five times\n" in said
-    assert "             1400ms after a host dies, 2000ms at most; 3250ms after an agent" in said
+    assert "             1400ms after a host dies on average, 2000ms at most while" in said
+    assert "             3250ms after an agent hangs whose kernel answers; 20ms more" in said
 
 
 def test_check_says_that_profile_fixed_goes_by_silence_alone(tmp_path: Path) -> None:
