@@ -199,7 +199,7 @@ class Detector:
 
     def overslept(self, now: MonoNs) -> None:
         """Ask once more before any verdict: answers may have come while we were late."""
-        if self.suspicion is not None and self.suspicion.rounds == len(ROUNDS_PERCENT):
+        if self.suspicion is not None and self.asked:
             self.suspicion.rounds -= 1
             self.suspicion.due = now
 
@@ -217,6 +217,11 @@ class Detector:
         self._schedule(now, self.suspicion)
         return Verdict.ASK
 
+    @property
+    def asked(self) -> bool:
+        """Whether it has been asked in all rounds, and in vain."""
+        return self.suspicion is not None and self.suspicion.rounds == len(ROUNDS_PERCENT)
+
     def deadline(self) -> MonoNs:
         """Return when :meth:`tick` is due; once the patience is over it is asked on and on."""
         due = self._late_at if self.suspicion is None else self.suspicion.due
@@ -225,7 +230,7 @@ class Detector:
     def _is_dead(self, suspicion: Suspicion) -> bool:
         if suspicion.process_ended:
             return suspicion.rounds > 0
-        return suspicion.rounds == len(ROUNDS_PERCENT) and not suspicion.answers
+        return self.asked and not suspicion.answers
 
     def _schedule(self, now: MonoNs, suspicion: Suspicion) -> None:
         if suspicion.process_ended:

@@ -45,6 +45,9 @@ class Inquiry:
 
     def ask(self, now: Moment, groups: Collection[Group], suspect: Peer) -> list[Action]:
         """Return one round of questions; ``groups`` are those that we share with the suspect."""
+        if self._membership.isolated_from(suspect) and suspect.detector.asked:
+            text = "neither the references nor any other agent answer: this one is cut off"
+            self._judge(now, "agent.isolated", "", text, wrong=True)
         election = next(iter(groups)).election
         actions: list[Action] = [*self._outbox.once(now, election, self._probe(suspect.node))]
         for other in self._membership.living():
