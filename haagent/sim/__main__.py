@@ -1,7 +1,8 @@
 """Many seeds, in all cores: ``python -m haagent.sim --seeds 2000``.
 
 Prints each violation, and what was simulated in what time; the exit status is 1 when there was
-a violation.  With ``--crash`` it measures failovers instead.
+a violation.  With ``--crash`` it measures failovers instead, with ``--shrink SEED`` it prints the
+smallest scenario that still fails as a file for ``tests/sim/scenarios``.
 """
 
 import sys
@@ -14,7 +15,9 @@ from traceback import format_exception_only
 from typing import NamedTuple
 
 from haagent.sim.failover import INTERVAL, failover
-from haagent.sim.swarm import simulate
+from haagent.sim.scenario import written
+from haagent.sim.shrink import failures, shrink
+from haagent.sim.swarm import draw, simulate
 
 CHUNK = 8
 """Seeds that a process takes at once."""
@@ -32,7 +35,12 @@ def main() -> int:
     parser.add_argument(
         "--crash", action="store_true", help="measure as many failovers for each row of a table"
     )
+    parser.add_argument(
+        "--shrink", type=int, metavar="SEED", help="make this seed's scenario small"
+    )
     options = parser.parse_args()
+    if options.shrink is not None:
+        return _shrink(options.shrink)
     if options.seeds < 2 or (options.jobs is not None and options.jobs < 1):
         parser.error("--seeds must be 2 or more, --jobs 1 or more")
     seeds = range(options.first, options.first + options.seeds)
@@ -75,6 +83,16 @@ def _run(seed: int) -> _Outcome:
         return _Outcome(seed, ("".join(format_exception_only(error)).strip(),), 0, 0)
     node_seconds = result.node_time / 1e9
     return _Outcome(seed, result.violations, node_seconds, process_time() - begin)
+
+
+def _shrink(seed: int) -> int:
+    scenario = draw(seed)
+    if not failures(scenario):
+        print(f"seed {seed} breaks no rule", file=sys.stderr)
+        return 1
+    small = shrink(scenario)
+    print(f"# {failures(small)[0]}\n{written(small)}", end="")
+    return 0
 
 
 def _measure(pool: Executor, seeds: range) -> int:

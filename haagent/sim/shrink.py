@@ -7,8 +7,9 @@ What this module does not do: ask that the violation stays the same.  A smaller 
 breaks another rule is as good a find.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import fields, replace
+from traceback import format_exception_only
 from typing import Any
 
 from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
@@ -21,19 +22,24 @@ _KEPT = {"seed", "agents", "configured", "faults"}
 """What has no simpler value by itself."""
 
 
-def fails(scenario: Scenario) -> bool:
-    """Return whether ``scenario`` breaks a rule."""
-    return bool(play(scenario).violations)
+def failures(scenario: Scenario) -> tuple[str, ...]:
+    """Return the rules that ``scenario`` breaks, or the exception that ends it."""
+    try:
+        return play(scenario).violations
+    except Exception as error:  # A core that raises breaks its contract, and is a find like others.
+        return ("".join(format_exception_only(error)).strip(),)
 
 
-def shrink(scenario: Scenario, fails: Callable[[Scenario], bool] = fails) -> Scenario:
-    """Return the smallest scenario found that ``fails``, as ``scenario`` does."""
+def shrink(
+    scenario: Scenario, failures: Callable[[Scenario], Collection[str]] = failures
+) -> Scenario:
+    """Return the smallest scenario found that has ``failures``, as ``scenario`` has."""
     tried = {scenario}
     while True:
         for simpler in _simpler(scenario):
             if simpler not in tried:
                 tried.add(simpler)
-                if fails(simpler):
+                if failures(simpler):
                     scenario = simpler
                     break
         else:
