@@ -103,7 +103,7 @@ def _lines(scenario: Scenario, time: DurationNs, rehearsal: Rehearsal) -> Iterat
         longest = f", at most {_s(service.longest_by_nobody)} s at once"
         nobody = f"by nobody for {_s(service.by_nobody)} s{longest if service.by_nobody else ''}"
         yield f"{service.address}: answered {nobody}, by two for {_s(service.by_several)} s"
-    yield f"{rehearsal.changes} times an agent became master"
+    yield f"changes of master: {rehearsal.changes}, first elections included"
     if not rehearsal.judged:
         yield "the end is not judged: a fault lasts, or the time is too short"
     for violation in rehearsal.violations:
@@ -137,7 +137,7 @@ def _plain(scenario: Scenario, time: DurationNs, rehearsal: Rehearsal) -> dict[s
             }
             for each in rehearsal.services
         ],
-        "became_master": rehearsal.changes,
+        "changes_of_master": rehearsal.changes,
         "end_is_judged": rehearsal.judged,
         "broken": list(rehearsal.violations),
     }
