@@ -130,8 +130,10 @@ def _targets(raw: object) -> tuple[str, ...]:
     return tuple(map(values.name, raw if isinstance(raw, tuple) else (raw,)))
 
 
-def _any(raw: object) -> object:
-    """Return ``raw``, of which the kind of the fault says what it must be."""
+def _amount(raw: object) -> str | int:
+    """Return ``raw``; the kind of the fault says later what it must be."""
+    if not isinstance(raw, str | int) or isinstance(raw, bool):
+        raise ValueError("must be a number, with its unit where it has one")
     return raw
 
 
@@ -140,7 +142,7 @@ class _FaultSection(Section):
     kind: Annotated[Kind, PlainValidator(values.choice(Kind))]
     target: Annotated[tuple[str, ...], PlainValidator(_targets)] = ()
     length: Annotated[DurationNs, PlainValidator(_length)] | None = None
-    amount: Annotated[object, PlainValidator(_any)] = None
+    amount: Annotated[str | int, PlainValidator(_amount)] | None = None
 
 
 class _File(Section):

@@ -1,9 +1,13 @@
 """Scenarios as files, faults as text, and clusters from configuration files."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+import yaml
+from hypothesis import given, settings, strategies as st
 
 from haagent.config import ConfigurationError
 from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
@@ -149,6 +153,42 @@ def test_a_fault_that_cannot_be_is_told_why() -> None:
     assert told("5s loss 1s") == "amount: must be given with loss, is missing"
     assert told("5s kill lb1 1s 10%") == "amount: must not be given, kill has none"
     assert told("5s kill lb1 0s") == "length: must be 1ms..24h, is '0s'"
+
+
+KINDS = st.sampled_from([kind.value for kind in Kind])
+TIMES = st.sampled_from(["0s", "5s", "100ms", "3m"])
+TARGETS = st.lists(st.sampled_from([*NODES, "master"]), max_size=2)
+AMOUNTS = st.sampled_from(["10%", "20ms", "-1h", "9ppm", "7", ""])
+LIKELY = st.tuples(TIMES, KINDS, TARGETS.map(" ".join), TIMES, AMOUNTS).map(" ".join)
+REASONS = ("at: ", "kind: ", "target: ", "length: ", "amount: ", FORM)
+
+
+@settings(max_examples=200, deadline=None)
+@given(LIKELY | st.lists(LIKELY | st.text(max_size=5), max_size=3).map(" ".join))
+def test_any_text_is_refused_with_a_reason_or_is_a_fault_that_can_be_played(text: str) -> None:
+    reason = told(text)
+
+    if reason.startswith("taken as "):
+        play(Scenario(seed=1, agents=3, faults=(parsed(text, NODES),)))
+    else:
+        assert reason.startswith(REASONS)
+
+
+VALUES = KINDS | TIMES | AMOUNTS | st.none() | st.booleans() | st.integers() | st.floats()
+FAULTS = st.dictionaries(st.sampled_from(["at", "kind", "target", "length", "amount", "x"]), VALUES)
+KEYS = st.sampled_from(["seed", "agents", "interval", "paths", "ties", "configurations", "delays"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(KEYS, VALUES | st.lists(VALUES, max_size=2)),
+    st.lists(FAULTS | VALUES, max_size=3) | VALUES,
+)
+def test_any_file_is_refused_with_its_problems(keys: dict[str, object], faults: object) -> None:
+    """None of these has all that a scenario needs: one key at least is of a wrong kind."""
+    with TemporaryDirectory() as directory:
+        text = yaml.safe_dump({**keys, "faults": faults, "seed": "7"})
+        assert all(re.match(r"\d+:\d+: ", line) for line in refused(Path(directory), text))
 
 
 def test_master_is_who_answers_when_the_fault_begins() -> None:

@@ -10,6 +10,7 @@ import pytest
 from haagent.config import ConfigurationError, load
 from haagent.config.model import File, Section
 from haagent.core.messages import DiscardReason
+from haagent.sim.faults import Kind
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -75,6 +76,13 @@ def test_no_key_is_documented_that_the_file_does_not_have() -> None:
     text = (ROOT / "docs/configuration.md").read_text()
 
     assert set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)) == set(keys(File))
+
+
+def test_every_kind_of_fault_is_explained_and_no_other() -> None:
+    table = OPERATIONS.partition("| kinds | hit | amount |")[2].partition("\n\n")[0]
+    kinds = [row.split("|")[1] for row in table.splitlines()[2:]]
+
+    assert sorted(re.findall(r"`([a-z-]+)`", "".join(kinds))) == sorted(kind.value for kind in Kind)
 
 
 def test_every_kind_of_record_and_alarm_is_explained_and_no_other() -> None:
