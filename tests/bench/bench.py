@@ -65,6 +65,8 @@ When a cut host returns, two hosts hold the address.  If keepalived's backup hea
 first, it gives way without a word, the better master never learns of it and announces nothing
 (`garp_master_refresh` is off by default): clients wait until their neighbour cache gives up.
 haagent's winner announces the address again.
+While keepalived's backup hears no advertisement from a healthy master, both have the address.
+Clients go to whoever announced it last, so some changes show in the agents' own words alone.
 """
 
 

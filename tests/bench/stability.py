@@ -69,8 +69,8 @@ def measure(prefix: str, minutes: float) -> Table:
         f"processes of nice 0; {_ONE_WAY_S} s with three agents; else {_SHORT_S} s.  Both agents "
         "meet a trouble at the same time, each in a cluster of its own.  Changes: how often "
         f"another host began to answer a client that asks every {_ASKED_EACH_MS} ms; the last of "
-        "them and the alarms in ms after the trouble began.  Became master: how often an agent "
-        "said so.",
+        "them, and the first alarm of each kind, in ms after the trouble began.  Became master: "
+        "how often an agent said so.",
         columns=(
             "trouble",
             "agent",
@@ -196,20 +196,20 @@ def _masters(site: Site) -> list[str]:
 
 
 def _alarms(site: Site, since_ns: int) -> list[str]:
-    """Return each alarm that is up since the trouble began, with its agent and after how long."""
-    raised = []
-    for name, agent in site.agents.items():
-        if isinstance(agent, Haagent):
-            status = agent.status()
-            raised += [
-                f"{alarm['kind']} {name} {after_ms:.0f}"
-                for alarm in status["alarms"]
-                if (after_ms := _raised_after_ms(status, alarm, since_ns)) > 0
-            ]
-    return raised
+    """Return each kind of alarm that is up since the trouble began, who was first, and when."""
+    raised = sorted(
+        (after_ms, alarm["kind"], name)
+        for name, agent in site.agents.items()
+        if isinstance(agent, Haagent)
+        for alarm, after_ms in _ages(agent.status(), since_ns)
+        if after_ms > 0
+    )
+    first = {kind: f"{kind} {name} {after_ms:.0f}" for after_ms, kind, name in reversed(raised)}
+    return sorted(first.values())
 
 
-def _raised_after_ms(status: dict[str, Any], alarm: dict[str, Any], since_ns: int) -> float:
-    told = datetime.fromisoformat(status["time"]).timestamp() * 1000
-    since = (time.time_ns() - (time.monotonic_ns() - since_ns)) / MS
-    return float(told - alarm["age_ms"] - since)
+def _ages(status: dict[str, Any], since_ns: int) -> list[tuple[dict[str, Any], float]]:
+    """Return the alarms, each with how many ms after an instant it was raised."""
+    told_ms = datetime.fromisoformat(status["time"]).timestamp() * 1000
+    since_ms = (time.time_ns() - (time.monotonic_ns() - since_ns)) / MS
+    return [(alarm, told_ms - alarm["age_ms"] - since_ms) for alarm in status["alarms"]]
