@@ -5,7 +5,6 @@ looks at all hosts at once.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Protocol
 
 from haagent.core.actions import Action, ClaimAddress, Record
@@ -21,7 +20,7 @@ from haagent.core.settings import (
     Preempt,
 )
 from haagent.core.status import GroupStatus
-from haagent.core.units import DurationNs, MonoNs, later, milliseconds
+from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds
 
 START = MonoNs(0)
 
@@ -40,10 +39,14 @@ class Safety:
         """Terms under which two hosts were master: possible while they cannot hear each other."""
         self.shared: list[str] = []
         """Instants at which a second host began to answer for an address."""
-        self._handovers: dict[GroupId, list[MonoNs]] = {}
-        """When masterships of each group began by planned handover."""
-        self._new_masters: set[tuple[str, GroupId]] = set()
-        """Those that have not yet said why they are master."""
+        self.accusations: list[str] = []
+        """Agents that another one took for dead."""
+        self._handovers: list[tuple[MonoNs, DurationNs]] = []
+        """When masterships began by planned handover, and how old the one before was."""
+        self._begun: dict[GroupId, MonoNs] = {}
+        """When the newest mastership of each group began."""
+        self._new_masters: dict[tuple[str, GroupId], DurationNs] = {}
+        """Those that have not yet said why they are master: how old the one before was."""
         self._counts: dict[str, int] = {}
         """The number of the newest record of each agent."""
         self._recorded: dict[tuple[str, str], Term] = {}
@@ -62,7 +65,7 @@ class Safety:
     def started(self, label: str) -> None:
         """Take in that a new process begins."""
         self._masters = {key for key in self._masters if key[0] != label}
-        self._new_masters &= self._masters
+        self._new_masters = {k: age for k, age in self._new_masters.items() if k[0] != label}
         self._vouched = {key: last for key, last in self._vouched.items() if key[0] != label}
         self._recorded = {key: term for key, term in self._recorded.items() if key[0] != label}
         self._counts[label] = 0
@@ -96,6 +99,8 @@ class Safety:
         if record.number != number or (record.cause or 0) >= number:
             self.violations.append(f"{label} numbers its records wrongly: {record}")
         self._counts[label] = record.number
+        if record.kind == "peer.dead":
+            self.accusations.append(f"{label}: {record.text}")
         if record.kind == "role.changed":
             assert record.group is not None
             assert record.term is not None
@@ -146,29 +151,26 @@ class Safety:
                 self.violations.append(f"{label} has {held} and says {datagram}")
             return
         if isinstance(datagram.body, Heartbeat) and key in self._new_masters:
-            self._new_masters.discard(key)
+            age = self._new_masters.pop(key)
             if datagram.body.reason is RoleReason.HANDOVER:
-                self._handovers.setdefault(header.group, []).append(now)
+                self._handovers.append((now, age))
         if left and isinstance(datagram.body, Heartbeat):
             self._vouched[key] = now, header
         if key not in self._masters:
             self._masters.add(key)
-            self._new_masters.add(key)
+            self._new_masters[key] = between(self._begun.get(header.group, START), now)
+            self._begun[header.group] = now
             self.changes += 1
         if self._owners.setdefault((header.group, header.term), label) != label:
             self.duplicates.append(f"{label} is also master in term {header.term}")
             self._owners[header.group, header.term] = label
 
     def hasty_handovers(self, pause: DurationNs) -> list[str]:
-        """Return the handovers of a group that follow upon another one within ``pause`` (I9).
-
-        A mastership counts as one that began by handover only if it has said so.
-        """
+        """Return the handovers by masters that had not been master for ``pause`` (I9)."""
         return [
-            f"{second / 1e9:.6f} handed over again after {(second - first) / 1e9:.3f} s"
-            for times in self._handovers.values()
-            for first, second in pairwise([START, *times])
-            if second - first < pause
+            f"{at / 1e9:.6f} handed over after {age / 1e9:.3f} s"
+            for at, age in self._handovers
+            if age < pause - DRIFT
         ]
 
 

@@ -84,7 +84,7 @@ LINE = {
 DUPLICATING = LINE | {Kind.FORGET, Kind.DISK, Kind.SLOW}
 """Faults under which a term can be used twice: unheard, forgotten, or answered too late."""
 
-SHARING = LINE | {Kind.SLOW, Kind.REPLAY, Kind.SUSPEND}
+SHARING = LINE | {Kind.SLOW, Kind.REPLAY}
 """Faults under which two hosts can answer for an address at one instant: who is not heard, is
 heard too late or is heard from the past holds nobody back.  All others must not, in any order."""
 
@@ -101,6 +101,9 @@ HARMLESS = {
     Kind.REPLAY,
 }
 """Faults that must change no master."""
+
+AUDIBLE = HARMLESS | {Kind.JITTER, Kind.MULTICAST}
+"""Faults under which an agent that asks takes no living one for dead."""
 
 HANDING_OVER = {Kind.STOP, Kind.RESTART}
 """Faults that make a master hand over, whatever preemption says."""

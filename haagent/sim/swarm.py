@@ -6,7 +6,7 @@ faults hide each other.
 What this module does not do: print or fail.  A :class:`Result` says what was wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from random import Random
@@ -25,9 +25,11 @@ from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
 from haagent.sim.checks import Safety, outranked, settling_time
 from haagent.sim.cluster import Cluster
 from haagent.sim.faults import (
+    AUDIBLE,
     DUPLICATING,
     HANDING_OVER,
     HARMLESS,
+    LINE,
     PENALISED,
     SHARING,
     SHARING_IF_PROBED,
@@ -54,6 +56,12 @@ GATEWAY = IPv4Address("192.0.2.1")
 INTERVALS_MS = [50, 100, *[200] * 10, *[500] * 4]
 """Short ones seldom: they take the more time the shorter they are, and what is proportional to
 the interval shows nothing new."""
+
+ONE_WAY_ALONE = 0.1
+"""Share of the seeds in which one agent does not hear one other, and no more harm is done."""
+
+SLIGHT_LOSS = 10
+"""Percent; five questions in a row and their answers are lost once in some thousand years."""
 
 REPLAYED = 500
 """Datagrams that an attacker brings at once."""
@@ -246,10 +254,16 @@ def agents(
 
 def _draw_faults(random: Random, nodes: Sequence[str]) -> tuple[Fault, ...]:
     kinds = [kind for kind in Kind if random.random() < 0.3]
-    return tuple(
-        _draw_fault(random, random.choice(kinds), nodes)
-        for _ in range(random.randrange(12) if kinds else 0)
-    )
+    if len(nodes) > 2 and random.random() < ONE_WAY_ALONE:
+        block = _draw_fault(random, Kind.ONE_WAY, nodes)
+        harmless = [kind for kind in kinds if kind in HARMLESS]
+        return (block, *_draw_some(random, harmless, nodes))
+    return tuple(_draw_some(random, kinds, nodes))
+
+
+def _draw_some(random: Random, kinds: Sequence[Kind], nodes: Sequence[str]) -> Iterator[Fault]:
+    for _ in range(random.randrange(12) if kinds else 0):
+        yield _draw_fault(random, random.choice(kinds), nodes)
 
 
 def _draw_fault(random: Random, kind: Kind, nodes: Sequence[str]) -> Fault:
@@ -318,10 +332,17 @@ def unexcused(safety: Safety, scenario: Scenario) -> list[str]:
     probing = scenario.settings[0].heartbeat.detection is Detection.PROBING
     if not (SHARING | (SHARING_IF_PROBED if probing else set())) & kinds:
         found += safety.shared
-    if not HANDING_OVER & kinds:
+    if not harmful or (probing and all(_is_audible(fault) for fault in harmful)):
+        found += safety.accusations
+    if not (HANDING_OVER | LINE) & kinds:
         pause = {Preempt.NEVER: END, Preempt.AFTER: groups[0].preempt_after}.get(groups[0].preempt)
         found += [] if pause is None else safety.hasty_handovers(pause)
     return found
+
+
+def _is_audible(fault: Fault) -> bool:
+    """Return whether who is asked under ``fault`` is still heard (protocol.md 2.3)."""
+    return fault.kind in AUDIBLE or (fault.kind is Kind.LOSS and fault.amount <= SLIGHT_LOSS)
 
 
 def _is_one_way(scenario: Scenario) -> bool:
