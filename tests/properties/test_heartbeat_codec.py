@@ -27,6 +27,8 @@ from haagent.core.messages import (
     ObjectionCode,
     Probe,
     ProbeAck,
+    ProbeRequest,
+    ProbeResult,
     Resign,
     ResignPhase,
     RoleReason,
@@ -67,7 +69,14 @@ headers = st.builds(
     sequence=u64,
     group=st.sampled_from([group_id("web"), group_id("mail")]),
     path=u8,
-    flags=st.sampled_from([Flag.NONE, Flag.ELECTABLE, Flag.RESTARTING | Flag.ELECTABLE]),
+    flags=st.sampled_from(
+        [
+            Flag.NONE,
+            Flag.ELECTABLE,
+            Flag.RESTARTING | Flag.ELECTABLE,
+            Flag.UNICAST | Flag.PAUSED,
+        ]
+    ),
     term=terms,
     master=st.none() | nodes,
     state=st.sampled_from(State),
@@ -77,19 +86,23 @@ headers = st.builds(
     timeout_ms=u16,
     stamp=st.builds(Stamp, st.builds(Hlc, st.integers(0, (1 << 48) - 1), u16), counts),
 )
+heard_lists = st.lists(
+    st.builds(Heard, node=nodes, sequence_low=u32, age_us=u32, by_unicast_only=st.booleans()),
+    max_size=8,
+).map(tuple)
 bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(
         Heartbeat,
         name=names,
         reason=reasons,
         role_age_ms=u32,
-        heard=st.lists(st.builds(Heard, node=nodes, sequence_low=u32, age_us=u32), max_size=8).map(
-            tuple
-        ),
+        heard=heard_lists,
         config_hash=u64,
     ),
     st.builds(Probe, destination=nodes, nonce=u64),
     st.builds(ProbeAck, destination=nodes, nonce=u64),
+    st.builds(ProbeRequest, destination=nodes, target=nodes),
+    st.builds(ProbeResult, destination=nodes, heard=heard_lists),
     st.builds(Election, kind=st.sampled_from(ElectionKind), ballot=ballots, proposed_term=terms),
     st.builds(
         Answer,
@@ -102,7 +115,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(Resign, phase=st.sampled_from(ResignPhase), ballot=ballots, successor=nodes),
     st.builds(Goodbye, reason=reasons),
 )
-fields_of_this_version = st.sampled_from([1, 4, 6, 7, 8, 10, 16, 17, 18, 19, 20])
+fields_of_this_version = st.sampled_from([1, 4, 6, 7, 8, 10, 16, 17, 18, 19, 20, 21])
 values = st.sampled_from([4, 8, 12, 16, 20]).flatmap(
     lambda size: st.binary(min_size=size, max_size=size)
 )

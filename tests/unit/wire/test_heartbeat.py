@@ -32,6 +32,7 @@ from haagent.core.messages import (
     Objection,
     ObjectionCode,
     Probe,
+    ProbeRequest,
     Resign,
     ResignPhase,
     RoleReason,
@@ -264,9 +265,10 @@ def test_a_name_that_cannot_be_shown_is_discarded(name: bytes) -> None:
     [
         (Probe(destination=LB2, nonce=1), 84),
         (Coordinator(ballot=BALLOT), 84),
+        (ProbeRequest(destination=LB1, target=LB2), 96),
         (Resign(phase=ResignPhase.COMMIT, ballot=BALLOT, successor=LB2), 112),
     ],
-    ids=["destination", "candidate", "successor"],
+    ids=["destination", "candidate", "target", "successor"],
 )
 def test_nobody_is_not_a_node(body: Body, offset: int) -> None:
     assert heard(patched(sent(body), offset, bytes(8))) == malformed("node id 0")
@@ -351,7 +353,7 @@ def test_a_later_minor_version_is_read_as_far_as_it_is_known() -> None:
         + payload[60:80]
         + b"new."
         + payload[80:-20]
-        + b"\x00\x01\x00\x03"
+        + b"\x00\x02\x00\x03"
         + field(0x63, b"odd")
     )
 
