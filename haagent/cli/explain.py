@@ -44,7 +44,9 @@ class _Candidate:
     """An agent, and what speaks against it as master."""
 
     agent: str
+    base_priority: int
     priority: int
+    """Effective."""
     state: str
     answer: str | None
     """What it said to whoever stood, as that one recorded it."""
@@ -79,16 +81,8 @@ def _chain(group: str, reply: pb.StatusReply) -> _Chain:
         # What led to a record was recorded before it, so this comes to an end.
         if cause not in kept or cause >= records[-1].number:
             return _Chain(records=tuple(records), lost=cause)
-        if _began_a_mastership(kept[cause]):
-            break
         records.append(kept[cause])
     return _Chain(records=tuple(records))
-
-
-def _began_a_mastership(record: pb.Record) -> bool:
-    """Return whether this made a master: the one before, whose causes explain another change."""
-    became_master = record.kind == "role.changed" and " -> master: " in record.text
-    return became_master or record.kind == "master.changed"
 
 
 def _ranks(group: str, reply: pb.StatusReply, chain: _Chain) -> list[_Candidate]:
@@ -98,6 +92,7 @@ def _ranks(group: str, reply: pb.StatusReply, chain: _Chain) -> list[_Candidate]
     for agent, role, silence_ms in agents_in(group, reply):
         candidate = _Candidate(
             agent=agent,
+            base_priority=role.base_priority,
             priority=role.priority,
             state=role.state if silence_ms is None else "silent",
             answer=_answer(agent, chain),
@@ -174,8 +169,15 @@ def _screen(
     if chain.lost is not None:
         yield indented(Text(f"led to by record {chain.lost}, which is no longer kept"))
     yield title("by rank")
-    table = columns("agent", "priority", "state", "answer", "electable", giving_way=2)
+    table = columns("agent", "priority", "effective", "state", "answer", "electable", giving_way=2)
     for each in ranks:
         against = "yes" if each.not_electable is None else f"no: {each.not_electable}"
-        table.add_row(each.agent, str(each.priority), each.state, each.answer or "", against)
+        table.add_row(
+            each.agent,
+            str(each.base_priority),
+            str(each.priority),
+            each.state,
+            each.answer or "",
+            against,
+        )
     yield indented(table)

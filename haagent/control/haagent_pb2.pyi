@@ -79,7 +79,7 @@ class Group(_message.Message):
     def __init__(self, role: _Optional[_Union[Role, _Mapping]] = ..., interface: _Optional[str] = ..., addresses: _Optional[_Iterable[_Union[Address, _Mapping]]] = ..., preempts_in_ms: _Optional[int] = ...) -> None: ...
 
 class Role(_message.Message):
-    __slots__ = ("group", "state", "reason", "reason_text", "age_ms", "priority", "term", "master")
+    __slots__ = ("group", "state", "reason", "reason_text", "age_ms", "priority", "term", "master", "base_priority")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +88,7 @@ class Role(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     MASTER_FIELD_NUMBER: _ClassVar[int]
+    BASE_PRIORITY_FIELD_NUMBER: _ClassVar[int]
     group: str
     state: str
     reason: str
@@ -96,7 +97,8 @@ class Role(_message.Message):
     priority: int
     term: int
     master: str
-    def __init__(self, group: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., reason_text: _Optional[str] = ..., age_ms: _Optional[int] = ..., priority: _Optional[int] = ..., term: _Optional[int] = ..., master: _Optional[str] = ...) -> None: ...
+    base_priority: int
+    def __init__(self, group: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., reason_text: _Optional[str] = ..., age_ms: _Optional[int] = ..., priority: _Optional[int] = ..., term: _Optional[int] = ..., master: _Optional[str] = ..., base_priority: _Optional[int] = ...) -> None: ...
 
 class Address(_message.Message):
     __slots__ = ("address", "held")

@@ -91,6 +91,7 @@ def _role(role: RoleStatus, now: Moment) -> pb.Role:
         reason=_word(role.reason),
         reason_text=role.reason.text,
         age_ms=_age_ms(role.since, now),
+        base_priority=role.base_priority,
         priority=role.priority,
         term=role.term,
         master=role.master,

@@ -229,6 +229,8 @@ class Group:
             cause=self.cause,
             evidence=election.answers if before is State.CANDIDATE else (),
         )
+        if election.state is State.MASTER:
+            self.cause = None  # What led here explains no later change.
 
     def _notice_master(self, now: Moment) -> None:
         master = self.election.master
@@ -236,7 +238,7 @@ class Group:
             return
         peer = self._membership.get(master)
         if peer is not None and peer.introduced:
-            self.cause = self._journal.record(
+            self._journal.record(
                 now,
                 "master.changed",
                 f"{peer.name} is master",
@@ -244,6 +246,7 @@ class Group:
                 term=self.election.term,
                 cause=self.cause,
             )
+            self.cause = None
         # Of ourselves the change of role tells, and who is not known by name will be.
         if peer is None or peer.introduced:
             self._master = master

@@ -295,10 +295,10 @@ class Membership:
     def evidence(self, now: MonoNs, dead: Peer) -> tuple[str, ...]:
         """Return what the death of a peer was found out by, a line each."""
         lines = [
-            f"last heard {between(at, now) // 1_000_000} ms ago on path {path}, from {source}"
+            f"last heard {between(at, now) // 1_000_000} ms ago on {self._on(path)}, from {source}"
             for path, (source, at) in dead.paths.items()
         ]
-        lines += [f"its process ended, as told on path {path}" for path in sorted(dead.ended)]
+        lines += [f"its process ended, as told on {self._on(path)}" for path in sorted(dead.ended)]
         suspicion = dead.detector.suspicion
         if suspicion is None:
             return tuple(lines)
@@ -317,6 +317,9 @@ class Membership:
             answer = "answers" if at >= suspicion.since else "does not answer"
             lines.append(f"reference {address}: {answer}")
         return tuple(lines)
+
+    def _on(self, path: int) -> str:
+        return self._timing.paths[path].interface
 
     def references(self) -> Iterator[tuple[int, IPAddress]]:
         """Yield the third parties that tell whether this agent is cut off: path and address."""

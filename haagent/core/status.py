@@ -28,7 +28,10 @@ class RoleStatus:
     state: State
     reason: RoleReason
     since: MonoNs
+    base_priority: Priority
+    """As configured."""
     priority: Priority
+    """Effective: 0 while the agent cannot be master."""
     term: Term
     master: str | None
     """Name of the master in that agent's view."""

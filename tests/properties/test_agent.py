@@ -27,9 +27,12 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     ForeignAddressSeen,
+    HostAnswered,
     LinkChanged,
+    ProcessEnded,
     SettingsChanged,
     SettingsRejected,
+    Steered,
     StopRequested,
     Tick,
 )
@@ -58,6 +61,8 @@ from haagent.core.messages import (
     ObjectionCode,
     Probe,
     ProbeAck,
+    ProbeRequest,
+    ProbeResult,
     Resign,
     ResignPhase,
     RoleReason,
@@ -101,6 +106,8 @@ SERVER = ServerSettings(
     of="lb2",
 )
 
+SOURCE, GATEWAY = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.254")
+
 
 def agent_settings(
     preempt: Preempt, priority: int, names: list[str], interface: str, others: tuple[IPInterface]
@@ -110,7 +117,7 @@ def agent_settings(
     return AgentSettings(
         node="lb1",
         cluster="example",
-        heartbeat=HeartbeatSettings(paths=(PathSettings(interface="eth0"),)),
+        heartbeat=HeartbeatSettings(paths=(PathSettings(interface="eth0", reference=GATEWAY),)),
         groups=tuple(
             GroupSettings(
                 name=name,
@@ -165,7 +172,8 @@ bodies: st.SearchStrategy[Body] = st.one_of(
                 Heard,
                 node=nodes,
                 sequence_low=st.integers(0, 9),
-                age_us=st.integers(0, 9),
+                age_us=st.integers(0, 9) | st.integers(0, 1_000_000),
+                by_unicast_only=st.booleans(),
             ),
             max_size=2,
         ).map(tuple),
@@ -173,6 +181,20 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     ),
     st.builds(Probe, destination=nodes, nonce=st.integers(0, 9)),
     st.builds(ProbeAck, destination=nodes, nonce=st.integers(0, 9)),
+    st.builds(ProbeRequest, destination=nodes, target=nodes),
+    st.builds(
+        ProbeResult,
+        destination=nodes,
+        heard=st.lists(
+            st.builds(
+                Heard,
+                node=nodes,
+                sequence_low=st.integers(0, 9),
+                age_us=st.integers(0, 1_000_000),
+            ),
+            max_size=1,
+        ).map(tuple),
+    ),
     st.builds(Election, kind=st.sampled_from(ElectionKind), ballot=ballots, proposed_term=terms),
     st.builds(
         Answer,
@@ -198,7 +220,9 @@ headers = st.builds(
     sequence=st.integers(1, 1 << 64),
     group=st.sampled_from([GROUPS[0]] * 8 + [GROUPS[1], GroupId(7)]),
     path=st.just(0),
-    flags=st.sampled_from([Flag.NONE, Flag.ELECTABLE]),
+    flags=st.sampled_from(
+        [Flag.NONE, *[Flag.ELECTABLE] * 4, Flag.ELECTABLE | Flag.UNICAST, Flag.PAUSED]
+    ),
     term=terms,
     master=st.none() | nodes,
     state=st.sampled_from([*State, State.MASTER, State.BACKUP]),
@@ -208,6 +232,7 @@ headers = st.builds(
     timeout_ms=st.sampled_from([650, 3250, 0]),
     stamp=stamps,
 )
+sources: st.SearchStrategy[IPAddress] = st.sampled_from([SOURCE, GATEWAY])
 interfaces = st.sampled_from(["eth0", "eth0", "eth1"])
 addresses: st.SearchStrategy[IPAddress] = st.sampled_from([item.ip for item in ADDRESSES])
 happenings: st.SearchStrategy[Event] = st.one_of(
@@ -215,6 +240,9 @@ happenings: st.SearchStrategy[Event] = st.one_of(
     st.builds(LinkChanged, interfaces, st.sampled_from([True, True, True, False])),
     st.builds(AddressRemoved, interfaces, addresses),
     st.builds(ForeignAddressSeen, interfaces, addresses, st.just("02:00:00:00:00:09")),
+    st.builds(HostAnswered, st.just(0), sources, st.just("ARP")),
+    st.builds(ProcessEnded, st.just(0), sources),
+    st.builds(Steered, maintenance=st.booleans(), paused=st.booleans()),
     st.just(BackendsObserved(reachable=False, backends=(), trouble="is down")),
     st.builds(SettingsChanged, configurations),
     st.builds(SettingsChanged, configurations),
@@ -360,8 +388,7 @@ def places(configuration: AgentSettings) -> set[tuple[str, IPAddress]]:
 
 
 def received(datagram: Datagram, now: MonoNs) -> DatagramReceived:
-    source = IPv4Address("10.0.0.2")
-    return DatagramReceived(path=0, source=source, received_at=now, datagram=datagram)
+    return DatagramReceived(path=0, source=SOURCE, received_at=now, datagram=datagram)
 
 
 def beat(name: str) -> Datagram:

@@ -84,6 +84,7 @@ def role(state: State, reason: RoleReason, priority: int) -> RoleStatus:
         THEIRS,
         state=state,
         reason=reason,
+        base_priority=Priority(priority or 150),
         priority=Priority(priority),
         since=ago(182_000),
         master="lb2",
@@ -191,29 +192,6 @@ def test_a_chain_is_followed_to_its_end_however_long(socket: Path) -> None:
     assert [n for n in range(255, 0, -1) if f"step {n}" in "\n".join(lines)] == [*range(255, 0, -1)]
     assert lines[0].endswith(": step 1")
     assert not any("no longer kept" in line for line in lines)
-
-
-def test_what_led_to_the_mastership_before_does_not_explain_the_next(socket: Path) -> None:
-    """As where an old master comes back whose death the last takeover has followed from."""
-    gave_up = record(47, ROLE, "master -> backup: met another master of higher rank", cause=43)
-    back = record(48, "master.changed", "lb1 is master", cause=47)
-    lb1 = peer("lb1", role(State.MASTER, RoleReason.NO_MASTER, 150))
-    with agent(socket, on("lb2", FOLLOWER, (lb1, LB3), *TAKEOVER, gave_up, back)):
-        told = json.loads(explain(socket, "--json").stdout)
-
-    assert [each["number"] for each in told["records"]] == [48, 47]
-    assert told["text"].endswith("(term 7): heard no master while listening")
-    assert [each["answer"] for each in told["ranks"]] == [None, None, None]
-
-
-def test_a_second_change_in_a_row_is_not_explained_by_the_first(socket: Path) -> None:
-    first = record(43, "master.changed", "lb2 is master", cause=41)
-    second = record(49, "master.changed", "lb1 is master", cause=43)
-    lb1 = peer("lb1", role(State.MASTER, RoleReason.NO_MASTER, 150))
-    lines = said(socket, on("lb3", FOLLOWER, (lb1,), LB1_DIED, first, second))
-
-    assert lines[0].endswith("(term 7): heard no master while listening")
-    assert not any("lb2 is master" in line for line in lines)
 
 
 def test_without_a_record_of_a_change_it_is_said_and_the_ranks_are_shown(socket: Path) -> None:

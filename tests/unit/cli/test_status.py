@@ -68,6 +68,7 @@ OURS = RoleStatus(
     state=State.MASTER,
     reason=RoleReason.MASTER_SILENT,
     since=ago(12_000),
+    base_priority=Priority(150),
     priority=Priority(150),
     term=Term(7),
     master="lb1",

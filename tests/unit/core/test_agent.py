@@ -341,3 +341,20 @@ def test_nothing_is_asked_for_before_the_interface_is_there() -> None:
     assert records(agent.step(now, LinkChanged("eth1", up=True))) == []
     assert agent.deadline() is None
     assert agent.status().groups[0].role.state is State.INIT
+
+
+def test_what_led_to_a_mastership_explains_no_later_change() -> None:
+    stage = Stage()
+    master = replace(HEADER, priority=Priority(250), state=State.MASTER, timeout_ms=650)
+    stage.meets(300, master)
+    dies = [a for a in stage.passes(1100) if isinstance(a, Record)]
+    again = [a for a in stage.hears(1200, header=master) if isinstance(a, Record)]
+
+    death = next(record for record in dies if record.kind == "peer.dead")
+    won = next(record for record in dies if "-> master: the master fell" in record.text)
+    lost = next(record for record in again if "master -> backup" in record.text)
+    follows = next(record for record in again if record.kind == "master.changed")
+    by_number = {record.number: record for record in dies}
+    assert won.cause is not None
+    assert by_number[won.cause].cause == death.number
+    assert (lost.cause, follows.cause) == (None, lost.number)
