@@ -554,8 +554,9 @@ class Agent:
     # What is due, and what follows for HAProxy and for the end.
 
     def _tick(self, now: Moment) -> list[Action]:
-        actions: list[Action] = []
         self._journal.tick(now)
+        actions: list[Action] = [*self._outbox.tick(now)]
+        actions += self._come_and_go(now)
         dead, asked = self._membership.judge(now.mono)
         for peer in dead:
             actions += self._peer_died(now, peer)
@@ -563,8 +564,6 @@ class Agent:
             shared = [self._groups[key] for key in peer.views if key in self._groups]
             actions += self._inquiry.ask(now, shared, peer)
         actions += self._mute_for_long(now)
-        actions += self._outbox.tick(now)
-        actions += self._come_and_go(now)
         if self._restart is not None:
             actions += self._restart.tick(now, alone=self._is_left(self._restart.groups))
             if self._restart.kept:

@@ -609,7 +609,7 @@ class Election:
     def _plan_transfer(self, now: MonoNs, master: Header) -> None:
         wanted = self.group.preempt is not Preempt.NEVER and self.rank > master.rank
         peer = self._membership.get(master.sender)
-        hears_us = peer is not None and (peer.hears_us or peer.deaf_since is None)
+        hears_us = peer is not None and not peer.is_deaf(now)
         if wanted and self.electable and hears_us and not (self.paused or master.paused):
             self._preemption.plan(now, self.group)
         else:

@@ -84,6 +84,7 @@ class Inquiry:
         return group.beat(now) if news else []
 
     def _notice_ears(self, now: Moment, peer: Peer, heard: Collection[Heard]) -> None:
+        self._journal.clear(now, "link.asymmetric", f"{peer.name} voice")
         for entry in heard:
             sent_at = self._outbox.sent_at(entry.sequence_low)
             if entry.node == self._node and sent_at is not None:

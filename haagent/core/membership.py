@@ -70,7 +70,7 @@ class Peer:
         self.introduced = False
         """Whether it has said its name since it was found alive."""
         self.hears_us = False
-        self.deaf_since: MonoNs | None = at
+        self.deaf_since: MonoNs | None = None
         """Since when it says that it does not hear us."""
         self.turned_deaf = False
         """Whether it has heard us before, since we hear it."""
