@@ -563,6 +563,8 @@ class Agent:
         for peer in asked:
             shared = [self._groups[key] for key in peer.views if key in self._groups]
             actions += self._inquiry.ask(now, shared, peer)
+            for group in shared:
+                group.hasten(now)
         actions += self._mute_for_long(now)
         if self._restart is not None:
             actions += self._restart.tick(now, alone=self._is_left(self._restart.groups))

@@ -186,8 +186,13 @@ class Election:
         """Whether this agent has left the group for good."""
         return self._stopping and self.state is State.FAULT
 
+    def is_due(self, now: MonoNs) -> bool:
+        """Return whether :meth:`tick` has anything to do."""
+        due = self.deadline()
+        return (due is not None and due <= now) or self.maintenance
+
     def deadline(self) -> MonoNs | None:
-        """Return when :meth:`tick` is due."""
+        """Return when :meth:`tick` is due; for maintenance it is with every step."""
         return earliest(self._due, self._preemption.due)
 
     def reconfigure(self, group: GroupSettings) -> None:

@@ -153,7 +153,7 @@ class Group:
 
     def tick(self, now: Moment) -> list[Action]:
         """Do what is due."""
-        actions = self.lead(now, Election.tick)
+        actions = self.lead(now, Election.tick) if self.election.is_due(now.mono) else []
         actions += self.ownership.tick(now)
         if self.ownership.gives_up(now):
             actions += self.lead(now, Election.claim_failed)
@@ -177,6 +177,11 @@ class Group:
         """Send a heartbeat now, and keep the addresses heard for as long as it allows."""
         self._heartbeat_due = now.mono
         return self._beat(now)
+
+    def hasten(self, now: Moment) -> None:
+        """Send the next heartbeat now if from now on they are to come more often."""
+        if self.election.interval < self._pace:
+            self._heartbeat_due = now.mono
 
     def silent_for(self, now: Moment) -> DurationNs:
         """Return how long the peers of this master have missed its heartbeats; 0 when none."""
@@ -252,11 +257,9 @@ class Group:
             self._master = master
 
     def _beat(self, now: Moment) -> list[Action]:
-        if self._heartbeat_due is None:
+        if self._heartbeat_due is None or now.mono < self._heartbeat_due:
             return []
         wanted = self.election.interval
-        if now.mono < self._heartbeat_due and wanted >= self._pace:
-            return []
         # A shorter interval counts at once, a longer one when it has been announced.
         self._announced = self._announced + 1 if wanted > self._pace else 0
         if wanted < self._pace or self._announced > ANNOUNCEMENTS:

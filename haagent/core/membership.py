@@ -105,7 +105,7 @@ class Peer:
             self.detector.forget(header.group)
         self.alive = bool(self.views)
         self._count_promises(header)
-        if not header.flags & Flag.UNICAST:
+        if Flag.UNICAST not in header.flags:
             self._broadcast_due = later(event.received_at, self._patience)
         self.detector.lives(event.received_at, self._patience)
 

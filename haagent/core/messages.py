@@ -28,7 +28,7 @@ class State(IntEnum):
     @property
     def owns_addresses(self) -> bool:
         """Whether the addresses of the group are on this host in this state."""
-        return self in {State.MASTER, State.RESIGNING}
+        return self is State.MASTER or self is State.RESIGNING
 
 
 class RoleReason(IntEnum):
@@ -131,16 +131,16 @@ class Header:
 
     @property
     def electable(self) -> bool:
-        return bool(self.flags & Flag.ELECTABLE)
+        return Flag.ELECTABLE in self.flags
 
     @property
     def paused(self) -> bool:
-        return bool(self.flags & Flag.PAUSED)
+        return Flag.PAUSED in self.flags
 
     @property
     def restarting(self) -> bool:
         """Whether the process is about to end, and another to go on: that it ends is no death."""
-        return bool(self.flags & Flag.RESTARTING)
+        return Flag.RESTARTING in self.flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

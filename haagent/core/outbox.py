@@ -154,7 +154,10 @@ class Outbox:
 
 
 def _flags(election: Election, *, to_one: bool) -> Flag:
-    flags = Flag.UNICAST if to_one else Flag.NONE
-    flags |= Flag.ELECTABLE if election.electable else Flag.NONE
-    flags |= Flag.RESTARTING if election.restarting else Flag.NONE
-    return flags | (Flag.PAUSED if election.paused else Flag.NONE)
+    said = (
+        (Flag.UNICAST, to_one),
+        (Flag.ELECTABLE, election.electable),
+        (Flag.RESTARTING, election.restarting),
+        (Flag.PAUSED, election.paused),
+    )
+    return Flag(sum(flag.value for flag, is_so in said if is_so))
