@@ -84,15 +84,17 @@ class Safety:
 
     def decided(self, label: str, groups: Sequence[GroupSettings], actions: list[Action]) -> None:
         """Judge that what an agent does to addresses stands in its journal (I10)."""
-        names = {group.id: group.name for group in groups}
+        claims = []
         for action in actions:
             if isinstance(action, Record):
                 self._record(label, action)
-        for action in actions:
-            if isinstance(action, ClaimAddress):
-                recorded = self._recorded.get((label, names[action.group]))
-                if recorded is None or recorded > action.term:
-                    self.violations.append(f"{label} has no record behind {action}")
+            elif isinstance(action, ClaimAddress):
+                claims.append(action)
+        for claim in claims:
+            name = next(group.name for group in groups if group.id == claim.group)
+            recorded = self._recorded.get((label, name))
+            if recorded is None or recorded > claim.term:
+                self.violations.append(f"{label} has no record behind {claim}")
 
     def _record(self, label: str, record: Record) -> None:
         number = self._counts[label] + 1

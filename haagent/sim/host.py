@@ -327,9 +327,9 @@ class Host:
         now = self.mono
         wall = WallNs(EPOCH + self._schedule.now + self.wall_error)
         self._left.clear()
-        actions = agent.step(Moment(now, wall), event)
-        self._safety.decided(self.label, self.settings.groups, actions)
-        self._actions.extend(actions)
+        if actions := agent.step(Moment(now, wall), event):
+            self._safety.decided(self.label, self.settings.groups, actions)
+            self._actions.extend(actions)
         self._busy_until = MonoNs(self._schedule.now + self.slowness)
         due = agent.deadline()
         assert due is None or due > now, f"{self.label} would spin"
