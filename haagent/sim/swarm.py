@@ -51,6 +51,9 @@ CHANGES_A_FAULT = 4
 """A fault can cost the master when it begins and when it ends, and each time the better
 agent preempts later."""
 
+ABOUT_TO_ASK = seconds(2)
+"""Longer than the pause after which a request for a handover is repeated."""
+
 GATEWAY = IPv4Address("192.0.2.1")
 
 INTERVALS_MS = [50, 100, *[200] * 10, *[500] * 4]
@@ -193,6 +196,9 @@ def play(scenario: Scenario) -> Result:
         max(settings[0].groups[0].preempt_after + PATIENCE, END - cluster.schedule.now)
     )
     violations += cluster.watch(calm)
+    if outranked(cluster.hosts):
+        # One that has waited for longer than others, because it failed often, is about to ask.
+        cluster.run(ABOUT_TO_ASK)
     violations += [*cluster.disagreements(), *outranked(cluster.hosts)]
     violations += cluster.safety.violations
     violations += unexcused(cluster.safety, scenario)
