@@ -53,7 +53,7 @@ from haagent.core.group import Group
 from haagent.core.identity import NO_TERM, BootId, GroupId, Term
 from haagent.core.inquiry import Inquiry
 from haagent.core.journal import Journal
-from haagent.core.membership import Membership, Peer
+from haagent.core.membership import Membership
 from haagent.core.messages import (
     DiscardReason,
     Heartbeat,
@@ -64,6 +64,7 @@ from haagent.core.messages import (
 )
 from haagent.core.outbox import Outbox
 from haagent.core.overview import Overview
+from haagent.core.peer import Peer
 from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, GroupSettings, IPAddress
 from haagent.core.status import Status

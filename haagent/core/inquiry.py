@@ -16,9 +16,10 @@ from haagent.core.election import Say
 from haagent.core.group import Group
 from haagent.core.identity import NodeId
 from haagent.core.journal import Journal
-from haagent.core.membership import Membership, Peer
+from haagent.core.membership import Membership
 from haagent.core.messages import Body, Heard, Heartbeat, Probe, ProbeRequest, ProbeResult
 from haagent.core.outbox import Outbox
+from haagent.core.peer import Peer
 from haagent.core.units import DurationNs, Moment, between, seconds
 
 LINE_ALARM = seconds(5)

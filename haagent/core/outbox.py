@@ -10,8 +10,9 @@ from haagent.core.actions import SendDatagram
 from haagent.core.clocks import Clocks
 from haagent.core.election import Election, Say
 from haagent.core.identity import Ballot, BootId, NodeId, Term
-from haagent.core.membership import Membership, Peer
+from haagent.core.membership import Membership
 from haagent.core.messages import Body, Datagram, Flag, Header, State
+from haagent.core.peer import Peer
 from haagent.core.settings import IPAddress, patience
 from haagent.core.units import Moment, MonoNs, later, milliseconds
 

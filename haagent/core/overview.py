@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from haagent.core.group import Group
 from haagent.core.identity import GroupId, NodeId
-from haagent.core.membership import Membership, Peer, View
+from haagent.core.membership import Membership
 from haagent.core.messages import RoleReason
+from haagent.core.peer import Peer, View
 from haagent.core.settings import AgentSettings
 from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleStatus
 from haagent.core.units import MonoNs, milliseconds

@@ -18,7 +18,7 @@ from haagent.core.identity import (
     Term,
     node_id,
 )
-from haagent.core.membership import Membership, Peer, Refused
+from haagent.core.membership import Membership, Refused
 from haagent.core.messages import (
     Answer,
     Body,
@@ -38,6 +38,7 @@ from haagent.core.messages import (
     RoleReason,
     State,
 )
+from haagent.core.peer import Peer
 from haagent.core.settings import GroupSettings, HeartbeatSettings, PathSettings, Preempt
 from haagent.core.units import MonoNs, milliseconds
 

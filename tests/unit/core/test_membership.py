@@ -7,7 +7,7 @@ from random import Random
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import DatagramReceived
 from haagent.core.identity import BootId, GroupId, Priority, Term, group_id, node_id
-from haagent.core.membership import MAX_PENDING, Membership, Peer, Refused
+from haagent.core.membership import MAX_PENDING, Membership, Refused
 from haagent.core.messages import (
     Body,
     Datagram,
@@ -22,6 +22,7 @@ from haagent.core.messages import (
     RoleReason,
     State,
 )
+from haagent.core.peer import Peer
 from haagent.core.settings import Detection, HeartbeatSettings, PathSettings
 from haagent.core.units import MonoNs, milliseconds
 
