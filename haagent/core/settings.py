@@ -64,8 +64,11 @@ class HeartbeatSettings:
 
     @property
     def fast_interval(self) -> DurationNs:
-        """How often an agent sends that suspects, stands or hands over: I / 4, or 10 ms."""
-        return DurationNs(max(milliseconds(10), self.interval // 4))
+        """How often an agent sends that suspects, stands or hands over: I / 4, 10 ms or more.
+
+        In whole milliseconds as it travels.
+        """
+        return milliseconds(max(10, self.interval // 4_000_000))
 
     @property
     def late(self) -> DurationNs:
