@@ -201,6 +201,7 @@ class Agent:
         stall = max(lateness, *silent)
         if stall < self._timing.takeover:
             return []
+        self._membership.was_away()
         text = f"stalled for {stall // 1_000_000} ms, longer than the peers wait"
         self._journal.record(now, "agent.stalled", text, severity=Severity.ERROR)
         actions: list[Action] = []

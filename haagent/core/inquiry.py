@@ -20,7 +20,10 @@ from haagent.core.membership import Membership
 from haagent.core.messages import Body, Heard, Heartbeat, Probe, ProbeRequest, ProbeResult
 from haagent.core.outbox import Outbox
 from haagent.core.peer import Peer
-from haagent.core.units import DurationNs, Moment, between, seconds
+from haagent.core.units import DurationNs, Moment, between, milliseconds, seconds
+
+STALE = milliseconds(5)
+"""What waited unread for so long tells of ways as they were, and is no reason for an alarm."""
 
 LINE_ALARM = seconds(5)
 """How long it is said that a way carries nothing, after that was last noticed."""
@@ -64,10 +67,15 @@ class Inquiry:
 
     def heard(self, now: Moment, group: Group, peer: Peer, body: Body) -> list[Action]:
         """Take in what a datagram tells of who hears whom, and how; return the answer."""
-        actions = self._notice_voice(now, group, peer)
+        actions: list[Action] = []
+        fresh = between(peer.last_heard, now.mono) < STALE
+        if fresh:
+            actions += self._notice_voice(now, group, peer)
         match body:
             case Heartbeat(heard=heard):
-                self._notice_ears(now, peer, heard)
+                self._measure(peer, heard)
+                if fresh:
+                    self._notice_ears(now, peer)
                 self._relay(now, peer, heard)
             case ProbeResult(heard=heard):
                 self._relay(now, peer, heard)
@@ -84,13 +92,15 @@ class Inquiry:
         # Our next heartbeat asks for them.
         return group.beat(now) if news else []
 
-    def _notice_ears(self, now: Moment, peer: Peer, heard: Collection[Heard]) -> None:
-        self._journal.clear(now, "link.asymmetric", f"{peer.name} voice")
+    def _measure(self, peer: Peer, heard: Collection[Heard]) -> None:
         for entry in heard:
             sent_at = self._outbox.sent_at(entry.sequence_low)
             if entry.node == self._node and sent_at is not None:
                 trip = between(sent_at, peer.last_heard) - entry.age_us * 1000
                 peer.detector.round_trip.sample(DurationNs(max(0, trip)))
+
+    def _notice_ears(self, now: Moment, peer: Peer) -> None:
+        self._journal.clear(now, "link.asymmetric", f"{peer.name} voice")
         deaf = peer.is_deaf(now.mono)
         if deaf or peer.hears_us:
             text = f"{peer.name} does not hear us, though we hear it"

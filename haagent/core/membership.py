@@ -195,6 +195,12 @@ class Membership:
         for peer in self._peers.values():
             peer.detector.overslept(now)
 
+    def was_away(self) -> None:
+        """Take in that this agent has been silent: that it is not heard means nothing yet."""
+        for peer in self._peers.values():
+            peer.hears_us = peer.turned_deaf = False
+            peer.deaf_since = None
+
     def deadline(self) -> MonoNs | None:
         """Return when the next living peer is due to be found dead."""
         alive = [peer.detector.deadline() for peer in self._peers.values() if peer.alive]
