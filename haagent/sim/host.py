@@ -338,7 +338,9 @@ class Host:
     def mono(self) -> MonoNs:
         """The time on this host, by the clock that timers run on."""
         elapsed = self._schedule.now - self._mono_since
-        return MonoNs(self._mono_base + elapsed + elapsed * self._drift_ppm // 1_000_000)
+        if self._drift_ppm:
+            elapsed += elapsed * self._drift_ppm // 1_000_000
+        return MonoNs(self._mono_base + elapsed)
 
     def _instant(self, mono: MonoNs) -> MonoNs:
         """Return when the clock of this host will first show ``mono``, or has shown it."""

@@ -89,6 +89,9 @@ class Corrupted:
 
 Payload = Datagram | bytes | Corrupted | Claimed | Asked | Answered | Refusal
 
+_WORDS = (Datagram, bytes)
+"""What agents say to each other."""
+
 
 class Wire:
     """What happens to datagrams from one host to another; fresh or healed, it is a good one."""
@@ -126,10 +129,9 @@ class Wire:
 
     def _arrival(self, now: MonoNs, random: Random) -> MonoNs:
         arrival = MonoNs(now + DELAY + int(self._draw(random) * self.jitter))
-        if self.reorders:
-            return arrival
-        self._latest = max(self._latest, arrival)
-        return self._latest
+        if not self.reorders:
+            self._latest = arrival = max(self._latest, arrival)
+        return arrival
 
     def _is_out(self, now: MonoNs, length: DurationNs, random: Random) -> bool:
         # Outages are of time, not of datagrams: who speaks seldom must not have longer ones.
@@ -217,7 +219,7 @@ class Network:
         """Carry ``payload`` to the port with ``destination``, or to all when that is None."""
         if not sender.up:
             return
-        words = isinstance(payload, Datagram | bytes)
+        words = isinstance(payload, _WORDS)
         for port, wire in self._links.get(sender) or self._link(sender):
             if destination is None:
                 # Switches that forget who listens go on flooding broadcasts, such as ARP.
@@ -257,7 +259,7 @@ class Network:
         return self._links[sender]
 
     def _carry(self, sender: Port, port: Port, wire: Wire, payload: Payload) -> None:
-        if isinstance(payload, Datagram | bytes):
+        if isinstance(payload, _WORDS):
             self._captured.append((sender, port, payload))
             if wire.corruption and self._random.random() < wire.corruption:
                 self._corrupt(sender, port, wire, payload)
