@@ -6,6 +6,7 @@ Source: Lamport 1978; Kulkarni et al. 2014 (HLC).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from haagent.core.units import WallNs, seconds
 
@@ -18,8 +19,7 @@ GREATEST_LAMPORT = (1 << 63) - 1
 a peer that says nonsense can stop the counting but can neither silence us nor end us."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Hlc:
+class Hlc(NamedTuple):
     """A hybrid logical timestamp: 48 bits of milliseconds since the epoch, a 16-bit counter."""
 
     ms: int

@@ -186,13 +186,8 @@ class Election:
         """Whether this agent has left the group for good."""
         return self._stopping and self.state is State.FAULT
 
-    def is_due(self, now: MonoNs) -> bool:
-        """Return whether :meth:`tick` has anything to do."""
-        due = self.deadline()
-        return (due is not None and due <= now) or self.maintenance
-
     def deadline(self) -> MonoNs | None:
-        """Return when :meth:`tick` is due; for maintenance it is with every step."""
+        """Return when :meth:`tick` is due; during maintenance it is with every step."""
         return earliest(self._due, self._preemption.due)
 
     def reconfigure(self, group: GroupSettings) -> None:
@@ -567,8 +562,10 @@ class Election:
 
     def _is_stale(self, header: Header) -> bool:
         # While two masters settle, follow the one that will win.
+        if header.sender == self.master:
+            return False
         known = self._membership.voters(self.group.id).get(self.master or NodeId(0))
-        if known is None or known.sender == header.sender or not known.state.owns_addresses:
+        if known is None or not known.state.owns_addresses:
             return False
         return known.rank > header.rank
 
@@ -612,13 +609,17 @@ class Election:
     # Planned handover.
 
     def _plan_transfer(self, now: MonoNs, master: Header) -> None:
-        wanted = self.group.preempt is not Preempt.NEVER and self.rank > master.rank
-        peer = self._membership.get(master.sender)
-        hears_us = peer is not None and not peer.is_deaf(now)
-        if wanted and self.electable and hears_us and not (self.paused or master.paused):
+        if self._wants_handover(now, master):
             self._preemption.plan(now, self.group)
         else:
             self._preemption.cancel()
+
+    def _wants_handover(self, now: MonoNs, master: Header) -> bool:
+        if self.group.preempt is Preempt.NEVER or self.rank <= master.rank:
+            return False
+        peer = self._membership.get(master.sender)
+        hears_us = peer is not None and not peer.is_deaf(now)
+        return self.electable and hears_us and not (self.paused or master.paused)
 
     def _ask_transfer(self, now: MonoNs) -> list[Say]:
         self._preemption.ask_again(now)

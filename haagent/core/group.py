@@ -106,13 +106,14 @@ class Group:
         match state.owns_addresses, election.state.owns_addresses:
             case True, False:
                 # Release first: a peer may act on our word at once, and then two hosts answer.
-                return [*self.ownership.let_go(election.term), *words]
+                words = [*self.ownership.let_go(election.term), *words]
             case False, True:
-                return [*self._take(now), *words]
+                words = [*self._take(now), *words]
             case True, True if election.term != term:
-                return [*words, *self.ownership.renew(now, election.term)]
+                words += self.ownership.renew(now, election.term)
             case _:
-                return words
+                pass
+        return [*words, *self._reserve(now)]
 
     def reconfigure(self, now: Moment, group: GroupSettings) -> list[Action]:
         """Go on with ``group``; the peers hear of it at once."""
@@ -153,7 +154,10 @@ class Group:
 
     def tick(self, now: Moment) -> list[Action]:
         """Do what is due."""
-        actions = self.lead(now, Election.tick) if self.election.is_due(now.mono) else []
+        due = self.deadline()
+        if (due is None or now.mono < due) and not self.election.maintenance:
+            return []
+        actions = self.lead(now, Election.tick)
         actions += self.ownership.tick(now)
         if self.ownership.gives_up(now):
             actions += self.lead(now, Election.claim_failed)

@@ -7,7 +7,7 @@ agent derives the id of a peer from the name in its own file (ADR 0002).
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import NewType
+from typing import NamedTuple, NewType
 
 NodeId = NewType("NodeId", int)
 """u64, never 0: on the wire 0 means "nobody"."""
@@ -41,8 +41,7 @@ class Ballot:
     """u32, counts the masterships and candidacies of this boot in its group."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Rank:
+class Rank(NamedTuple):
     """Compared field by field; the higher rank is the better master.
 
     Source: the bully election (Garcia-Molina 1982); ties fall as in VRRP, by identity.

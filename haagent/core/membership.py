@@ -34,7 +34,7 @@ MAX_PENDING = 32
 """Bound on boots that are being challenged; the oldest gives way."""
 
 
-_TO_ONE = Probe | ProbeAck | ProbeRequest | ProbeResult | Answer
+_TO_ONE = (Probe, ProbeAck, ProbeRequest, ProbeResult, Answer)
 """What counts for its destination alone."""
 
 

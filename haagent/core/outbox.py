@@ -113,6 +113,8 @@ class Outbox:
 
     def tick(self, now: Moment) -> list[SendDatagram]:
         """Return the copies that are due."""
+        if not self._repeats:
+            return []
         due = [repeat for repeat in self._repeats if repeat.due <= now.mono]
         self._repeats = [repeat for repeat in self._repeats if repeat.due > now.mono]
         copies: list[SendDatagram] = []

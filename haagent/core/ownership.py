@@ -276,10 +276,10 @@ class Ownership:
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` or :meth:`gives_up` is due."""
-        dues = [self._give_up_due]
+        due = self._give_up_due
         for item in self._addresses.values():
-            dues += [item.retry_due, item.announce_due]
-        return earliest(*dues)
+            due = earliest(due, item.retry_due, item.announce_due)
+        return due
 
     def status(self) -> tuple[AddressStatus, ...]:
         """Return what is held, or is to be; what is leaving included."""

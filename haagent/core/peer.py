@@ -156,7 +156,10 @@ class Peer:
         return punctual and between(self.last_heard, now) >= timeout
 
     def _keep_ears(self, at: MonoNs, heartbeat: Heartbeat, us: NodeId) -> None:
-        entry = next((entry for entry in heartbeat.heard if entry.node == us), None)
+        entry = None
+        for each in heartbeat.heard:
+            if each.node == us:
+                entry = each
         hears = entry is not None and entry.age_us * 1000 < self._deafness
         if hears:
             self.deaf_since = None
@@ -175,5 +178,8 @@ class Peer:
 
     def _count_promises(self, header: Header) -> None:
         # A peer that is master of any group speaks often: its shortest promise counts.
-        promises = [view.header.timeout_ms for view in self.views.values()]
-        self._patience = milliseconds(min(promises, default=header.timeout_ms))
+        timeout_ms = header.timeout_ms
+        if len(self.views) > 1 or header.group not in self.views:
+            promises = (view.header.timeout_ms for view in self.views.values())
+            timeout_ms = min(promises, default=timeout_ms)
+        self._patience = milliseconds(timeout_ms)

@@ -42,8 +42,11 @@ def later(start: MonoNs, delay: DurationNs) -> MonoNs:
 
 def earliest(*instants: MonoNs | None) -> MonoNs | None:
     """Return the first of ``instants``; None where there is none."""
-    known = [instant for instant in instants if instant is not None]
-    return min(known) if known else None
+    first = None
+    for instant in instants:
+        if instant is not None and (first is None or instant < first):
+            first = instant
+    return first
 
 
 def between(start: MonoNs, end: MonoNs) -> DurationNs:
