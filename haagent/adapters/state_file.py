@@ -1,14 +1,15 @@
-"""What survives a restart: the boot counter, and the highest term reserved in each group.
+"""What survives a restart: boot counter, terms reserved in each group, what the operator wants.
 
 :meth:`StateFile.open` locks the state directory against a second agent, reads the file and
 counts one more boot.  A lost, corrupt or unwritable file is a note, not an end: the counter
-is never below the seconds of the wall clock, so boot ids keep rising without it.
+is never below the seconds of the wall clock, so boot ids keep rising without it.  What the
+operator wants is kept or refused, never in memory only.
 
 The lock is on the directory itself, which needs neither space nor the right to write, and
 ends with the process.
 
-What this module does not do: stay out of the way of the event loop.  Opening and reserving
-wait for the disk; the runtime reserves in a thread.
+What this module does not do: stay out of the way of the event loop.  Opening and
+writing wait for the disk; the runtime writes in a thread.
 """
 
 import fcntl
@@ -17,10 +18,12 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
+from haagent.core.events import Steered
 from haagent.core.identity import NO_TERM, Term
 from haagent.core.units import WallNs
 
@@ -35,8 +38,20 @@ class AlreadyRunning(Exception):  # noqa: N818  # It says what is, like FileNotF
     """Another process holds the state directory; the text tells its pid."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What the file says."""
+
+    boot_counter: int
+    terms: dict[str, Term]
+    steered: Steered
+
+
+_NOTHING = _Content(boot_counter=0, terms={}, steered=Steered(maintenance=False, paused=False))
+
+
 class StateFile:
-    """See the module docstring.  :meth:`reserve` may be called from any thread."""
+    """See the module docstring.  Terms and what the operator wants may come from any thread."""
 
     @classmethod
     def open(cls, directory: Path, wall: WallNs) -> "StateFile":
@@ -47,19 +62,18 @@ class StateFile:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _lock(directory)
         path = directory / _NAME
-        previous, terms, notes = _read(path)
-        counter = min(max(previous + 1, wall // 1_000_000_000), _MAX_COUNTER)
-        return cls(path, lock, counter, terms, notes)
+        last, notes = _read(path)
+        counter = min(max(last.boot_counter + 1, wall // 1_000_000_000), _MAX_COUNTER)
+        return cls(path, lock, replace(last, boot_counter=counter), notes)
 
-    def __init__(
-        self, path: Path, lock: int, boot_counter: int, terms: dict[str, Term], notes: list[str]
-    ) -> None:
+    def __init__(self, path: Path, lock: int, content: _Content, notes: list[str]) -> None:
         self._path = path
         self._lock = lock
-        self._terms = terms
+        self._terms = content.terms
+        self._steered = content.steered
         self._saved = False
         self._writing = threading.Lock()
-        self.boot_counter = boot_counter
+        self.boot_counter = content.boot_counter
         """u32, higher at each start; the upper half of the boot id."""
         try:
             self._save()
@@ -72,6 +86,11 @@ class StateFile:
     def terms(self) -> Mapping[str, Term]:
         """The highest term reserved, by name of the group; a snapshot."""
         return MappingProxyType(self._terms)
+
+    @property
+    def steered(self) -> Steered:
+        """What the operator wants of this agent."""
+        return self._steered
 
     def reserve(self, group: str, term: Term) -> None:
         """Keep that terms of ``group`` up to ``term`` count as used.  Waits for the disk.
@@ -87,13 +106,33 @@ class StateFile:
             if not self._saved:
                 self._save()
 
+    def steer(self, steered: Steered) -> None:
+        """Keep what the operator wants.  Waits for the disk.
+
+        Raises: OSError when it could not be written; then what was wanted before holds.
+        """
+        with self._writing:
+            before, self._steered = self._steered, steered
+            try:
+                self._save()
+            except OSError:
+                # What is on the disk now is not certain: the next term is written with all else.
+                self._steered, self._saved = before, False
+                raise
+
     def close(self) -> None:
         """Let another agent have the directory."""
         os.close(self._lock)
 
     def _save(self) -> None:
         """Replace the file, so that a power cut leaves the old or the new one, never half."""
-        state = {"format": _FORMAT, "boot_counter": self.boot_counter, "terms": self._terms}
+        state = {
+            "format": _FORMAT,
+            "boot_counter": self.boot_counter,
+            "terms": self._terms,
+            "maintenance": self._steered.maintenance,
+            "paused": self._steered.paused,
+        }
         new = self._path.with_name(f"{_NAME}.new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         try:
@@ -142,23 +181,31 @@ def _holder(directory: os.stat_result) -> str:
     return "a process that cannot be seen from here"
 
 
-def _read(path: Path) -> tuple[int, dict[str, Term], list[str]]:
-    """Return the boot counter and the terms of the last start, and notes of what was wrong."""
+def _read(path: Path) -> tuple[_Content, list[str]]:
+    """Return what the last agent kept, and notes of what was wrong."""
     try:
-        return *_parse(path.read_bytes()), []
+        return _parse(path.read_bytes()), []
     except FileNotFoundError:
-        return 0, {}, []
+        return _NOTHING, []
     except (OSError, ValueError, RecursionError) as error:
-        return 0, {}, [f"cannot read {path}: {error}; {_set_aside(path)}; started afresh"]
+        afresh = "started afresh, neither drained nor paused"
+        return _NOTHING, [f"cannot read {path}: {error}; {_set_aside(path)}; {afresh}"]
 
 
-def _parse(content: bytes) -> tuple[int, dict[str, Term]]:
+def _parse(text: bytes) -> _Content:
     """Raises: ValueError, RecursionError."""
-    match json.loads(content):
-        case {"format": 1, "boot_counter": int(counter), "terms": dict(terms)} if (
-            0 <= counter <= _MAX_COUNTER and all(map(_is_term, terms.values()))
-        ):
-            return counter, terms
+    content = json.loads(text)
+    # Files of versions that could not be steered have nothing of it.
+    match {"maintenance": False, "paused": False, **content} if isinstance(content, dict) else None:
+        case {
+            "format": 1,
+            "boot_counter": int(counter),
+            "terms": dict(terms),
+            "maintenance": bool(maintenance),
+            "paused": bool(paused),
+        } if 0 <= counter <= _MAX_COUNTER and all(map(_is_term, terms.values())):
+            steered = Steered(maintenance=maintenance, paused=paused)
+            return _Content(boot_counter=counter, terms=terms, steered=steered)
     msg = f"not a state file of format {_FORMAT}"
     raise ValueError(msg)
 

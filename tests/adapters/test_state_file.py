@@ -12,11 +12,16 @@ from pathlib import Path
 import pytest
 
 from haagent.adapters.state_file import AlreadyRunning, StateFile
+from haagent.core.events import Steered
 from haagent.core.identity import Term
 from haagent.core.units import WallNs, seconds
 
 WALL = WallNs(seconds(1_800_000_000))
 """A plausible wall clock; its seconds are the counter of a first start."""
+
+
+NOT_STEERED = Steered(maintenance=False, paused=False)
+DRAINED = Steered(maintenance=True, paused=False)
 
 
 @contextlib.contextmanager
@@ -97,6 +102,29 @@ def test_a_lower_term_is_not_reserved(tmp_path: Path) -> None:
             assert os.path.samestat(now, os.fstat(written.fileno())), "written without need"
 
 
+def test_what_the_operator_wants_survives_a_restart_beside_the_terms(tmp_path: Path) -> None:
+    with opened(tmp_path) as state:
+        assert state.steered == NOT_STEERED
+        state.reserve("web", Term(7))
+        state.steer(DRAINED)
+        state.reserve("web", Term(9))
+
+    with opened(tmp_path) as state:
+        assert (state.steered, state.terms) == (DRAINED, {"web": 9})
+        state.steer(NOT_STEERED)
+    with opened(tmp_path) as state:
+        assert (state.steered, state.terms) == (NOT_STEERED, {"web": 9})
+
+
+def test_a_file_of_a_version_that_could_not_be_steered_is_read(tmp_path: Path) -> None:
+    old = {"format": 1, "boot_counter": 1_900_000_000, "terms": {"web": 7}}
+    (tmp_path / "state.json").write_text(json.dumps(old))
+
+    with opened(tmp_path) as state:
+        assert (state.boot_counter, state.terms) == (1_900_000_001, {"web": 7})
+        assert (state.steered, state.notes) == (NOT_STEERED, ())
+
+
 def test_threads_that_reserve_at_once_lose_nothing(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         threads = [
@@ -173,6 +201,8 @@ def test_a_second_agent_changes_nothing(tmp_path: Path) -> None:
         b'{"format": 1, "boot_counter": -1, "terms": {}}',
         b'{"format": 1, "boot_counter": 4294967296, "terms": {}}',
         b'{"format": 1, "boot_counter": 1, "terms": {"web": "7"}}',
+        b'{"format": 1, "boot_counter": 1, "terms": {}, "maintenance": "no"}',
+        b'{"format": 1, "boot_counter": 1, "terms": {}, "paused": 1}',
         b'{"format": 1, "boot_counter": 1, "terms": {"web": 18446744073709551616}}',
         b"[]",
     ],
@@ -187,7 +217,8 @@ def test_a_spoilt_file_is_kept_aside_and_the_agent_starts_afresh(
         assert (state.boot_counter, dict(state.terms)) == (1_800_000_000, {})
         (note,) = state.notes
     assert note.startswith(f"cannot read {tmp_path}/state.json: ")
-    assert note.endswith("; kept as state.json.corrupt-1; started afresh")
+    afresh = "started afresh, neither drained nor paused"
+    assert note.endswith(f"; kept as state.json.corrupt-1; {afresh}")
     assert (tmp_path / "state.json.corrupt-1").read_bytes() == content
     with opened(tmp_path) as state:
         assert (state.boot_counter, state.notes) == (1_800_000_001, ())
@@ -247,6 +278,22 @@ def test_a_term_that_found_the_disk_full_holds_and_is_written_once_there_is_room
         assert state.terms == {"web": 7}
 
 
+def test_what_the_operator_wants_is_refused_by_a_full_disk_and_never_written_later(
+    disk: Path,
+) -> None:
+    with opened(disk) as state:
+        ballast = fill(disk)
+        with pytest.raises(OSError, match=r"cannot write .*/state\.json: No space left on device"):
+            state.steer(DRAINED)
+        assert state.steered == NOT_STEERED
+
+        ballast.unlink()
+        state.reserve("web", Term(7))
+
+    with opened(disk) as state:
+        assert (state.steered, state.terms) == (NOT_STEERED, {"web": 7})
+
+
 def test_a_full_disk_that_was_never_written_still_gives_a_counter(disk: Path) -> None:
     fill(disk)
 
@@ -267,5 +314,5 @@ def test_a_read_only_disk_costs_a_note_and_is_still_locked(disk: Path) -> None:
         with pytest.raises(OSError, match="Read-only file system"):
             state.reserve("web", Term(7))
         assert state.terms == {"web": 7}
-    assert "; left as it is (Read-only file system); started afresh" in unreadable
+    assert "; left as it is (Read-only file system); started afresh, " in unreadable
     assert unwritable.startswith(f"cannot write {disk}/state.json: Read-only file system")
