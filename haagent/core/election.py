@@ -404,6 +404,8 @@ class Election:
     def _rule(self, now: MonoNs) -> list[Say]:
         self._become(now, State.MASTER, self._candidacy.reason)
         self.master = self._node
+        # From now on this agent's own word counts.
+        self._master_paused = False
         self._due = self._successor = None
         self._preemption.cancel()
         return [Say(Coordinator(ballot=self._candidacy.ballot))]
