@@ -502,6 +502,8 @@ class Agent:
         actions: list[Action] = []
         for group in self._groups.values():
             actions += self._apply_steering(now, group)
+            # At once: nobody is to count on an agent, or to stand, who would not if he knew.
+            actions += group.beat(now)
         return actions
 
     def _apply_steering(self, now: Moment, group: Group) -> list[Action]:

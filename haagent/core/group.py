@@ -178,8 +178,12 @@ class Group:
         return [*self.ownership.renew(now, self.election.term)]
 
     def beat(self, now: Moment) -> list[Action]:
-        """Send a heartbeat now, and keep the addresses heard for as long as it allows."""
-        self._heartbeat_due = now.mono
+        """Send a heartbeat now, and keep the addresses heard for as long as it allows.
+
+        Who has not begun has nothing to say.
+        """
+        if self._heartbeat_due is not None:
+            self._heartbeat_due = now.mono
         return self._beat(now)
 
     def hasten(self, now: Moment) -> None:

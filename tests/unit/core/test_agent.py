@@ -23,6 +23,7 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     LinkChanged,
+    Steered,
     StopRequested,
     Tick,
 )
@@ -358,3 +359,26 @@ def test_what_led_to_a_mastership_explains_no_later_change() -> None:
     assert won.cause is not None
     assert by_number[won.cause].cause == death.number
     assert (lost.cause, follows.cause) == (None, lost.number)
+
+
+def test_what_the_operator_wants_is_told_to_the_peers_at_once() -> None:
+    stage = Stage()
+    stage.passes(1450)
+
+    told = sent(stage.happens(1460, Steered(maintenance=True, paused=True)), Heartbeat)
+
+    headers = [each.datagram.header for each in told]
+    assert {(header.group, header.path) for header in headers} == {
+        (group, path) for group in (WEB, MAIL) for path in (0, 1)
+    }
+    assert {(header.priority, header.electable, header.paused) for header in headers} == {
+        (0, False, True)
+    }
+
+
+def test_who_has_not_begun_says_nothing_when_it_is_steered() -> None:
+    agent = Agent(SETTINGS, BootId(1), {}, Random(1))
+
+    actions = agent.step(Moment(MonoNs(0), WallNs(0)), Steered(maintenance=True, paused=True))
+
+    assert [each for each in actions if isinstance(each, SendDatagram)] == []
