@@ -647,7 +647,8 @@ class Agent:
             membership=self._membership,
             node=self._node,
             boot=self._boot,
-            term=self._terms.get(group.id, NO_TERM),
+            # What is reserved ahead of the mastership that was left to us would overtake it.
+            term=self._terms.get(group.id, NO_TERM) if tenure is None else tenure.term,
             random=self._random,
             tenure=tenure,
         )
