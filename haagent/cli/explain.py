@@ -115,6 +115,8 @@ def _answer(agent: str, chain: _Chain) -> str | None:
 def _not_electable(role: pb.Role, silence_ms: int | None) -> str | None:
     if silence_ms is not None:
         return f"silent for {duration(silence_ms)}, was {role.state} when last heard"
+    if role.state in {"master", "resigning"} and not role.priority:
+        return "hands over as soon as another agent can take over"
     return None if role.priority else role.reason_text
 
 

@@ -96,6 +96,44 @@ def reload(
 
 
 @app.command()
+def drain(
+    socket: ControlSocket = None,
+    config: SocketOf = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while nobody could take over.")
+    ] = False,
+) -> None:
+    """Hand over what the agent is master of, and keep it out until undrain."""
+    from haagent.cli.steer import steer as command  # noqa: PLC0415
+
+    command("drain", socket, config, force)
+
+
+@app.command()
+def undrain(socket: ControlSocket = None, config: SocketOf = None) -> None:
+    """End a drain: the agent takes part again."""
+    from haagent.cli.steer import steer as command  # noqa: PLC0415
+
+    command("undrain", socket, config)
+
+
+@app.command()
+def pause(socket: ControlSocket = None, config: SocketOf = None) -> None:
+    """Have nobody take over from the agent, nor the agent from others, but as planned."""
+    from haagent.cli.steer import steer as command  # noqa: PLC0415
+
+    command("pause", socket, config)
+
+
+@app.command()
+def resume(socket: ControlSocket = None, config: SocketOf = None) -> None:
+    """End a pause: what has failed meanwhile is taken over at once."""
+    from haagent.cli.steer import steer as command  # noqa: PLC0415
+
+    command("resume", socket, config)
+
+
+@app.command()
 def run(config: Config = DEFAULT_CONFIG) -> None:
     """Run the agent in the foreground, as systemd does."""
     from haagent.cli.run import run as command  # noqa: PLC0415

@@ -39,6 +39,16 @@ def reload(socket_path: Path, timeout_s: float) -> pb.ReloadReply:
         return reply
 
 
+def steer(socket_path: Path, timeout_s: float, request: pb.SteerRequest) -> pb.SteerReply:
+    """Drain or pause the agent, or end that; return how that went.
+
+    Raises: AgentUnreachable, at the latest after ``timeout_s``; it may happen all the same.
+    """
+    with _stub(socket_path, timeout_s) as stub:
+        reply: pb.SteerReply = stub.Steer(request, timeout=timeout_s)
+        return reply
+
+
 def watch(socket_path: Path, timeout_s: float) -> Generator[pb.StatusReply]:
     """Yield the status now and after every change, and at least once a second.
 

@@ -26,6 +26,24 @@ class ReloadReply(_message.Message):
     lines: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class SteerRequest(_message.Message):
+    __slots__ = ("maintenance", "paused", "force")
+    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    maintenance: bool
+    paused: bool
+    force: bool
+    def __init__(self, maintenance: _Optional[bool] = ..., paused: _Optional[bool] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class SteerReply(_message.Message):
+    __slots__ = ("outcome", "lines")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    outcome: str
+    lines: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class StatusReply(_message.Message):
     __slots__ = ("status_version", "time", "node", "node_id", "boot_id", "cluster", "alarms", "groups", "peers", "haproxy", "records", "runtime")
     STATUS_VERSION_FIELD_NUMBER: _ClassVar[int]

@@ -49,6 +49,11 @@ class AgentStub:
                 request_serializer=haagent_dot_control_dot_haagent__pb2.ReloadRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.ReloadReply.FromString,
                 _registered_method=True)
+        self.Steer = channel.unary_unary(
+                '/haagent.v1.Agent/Steer',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.SteerRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+                _registered_method=True)
 
 
 class AgentServicer:
@@ -74,6 +79,13 @@ class AgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Steer(self, request, context):
+        """Drain or pause the agent, or end that; it holds until it is ended, restarts included.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +103,11 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.Reload,
                     request_deserializer=haagent_dot_control_dot_haagent__pb2.ReloadRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.ReloadReply.SerializeToString,
+            ),
+            'Steer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Steer,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.SteerRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.SteerReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -174,6 +191,33 @@ class Agent:
             '/haagent.v1.Agent/Reload',
             haagent_dot_control_dot_haagent__pb2.ReloadRequest.SerializeToString,
             haagent_dot_control_dot_haagent__pb2.ReloadReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Steer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/haagent.v1.Agent/Steer',
+            haagent_dot_control_dot_haagent__pb2.SteerRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
             options,
             channel_credentials,
             insecure,

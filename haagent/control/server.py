@@ -2,7 +2,7 @@
 
 :meth:`ControlServer.run` serves until it is cancelled; the driver calls
 :meth:`ControlServer.changed` after each step.  Whoever may open the socket (root, and the
-group of the daemon) may ask, for a reload too; the limits below keep it at that.
+group of the daemon) may ask, may reload and may steer it; the limits below keep it at that.
 
 What this module does not do: know what a status contains (``reply``), or open the socket
 for a client (``client``).
@@ -33,7 +33,7 @@ _GRACE_S = 0.5
 
 _MAX_CALLS = 32
 _OPTIONS = (
-    # Requests are empty messages; more is a mistake or an attack.
+    # Requests are a few bytes; more is a mistake or an attack.
     ("grpc.max_receive_message_length", 4096),
     # File descriptors are the daemon's own too: more connections than calls help nobody.
     ("grpc.max_allowed_incoming_connections", _MAX_CALLS),
@@ -52,9 +52,10 @@ class ControlServer:
         socket_path: Path,
         view: Callable[[], pb.StatusReply],
         reload: Callable[[], Awaitable[pb.ReloadReply]],
+        steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]],
     ) -> None:
         self._socket_path = socket_path
-        self._agent = _Agent(view, reload)
+        self._agent = _Agent(view, reload, steer)
         self.listening = asyncio.Event()
         """Set once a client can connect."""
 
@@ -114,9 +115,11 @@ class _Agent(pb_grpc.AgentServicer):
         self,
         view: Callable[[], pb.StatusReply],
         reload: Callable[[], Awaitable[pb.ReloadReply]],
+        steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]],
     ) -> None:
         self._view = view
         self._reload = reload
+        self._steer = steer
         self._change = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -150,6 +153,11 @@ class _Agent(pb_grpc.AgentServicer):
         self, _request: pb.ReloadRequest, _context: _Context
     ) -> pb.ReloadReply:
         return await self._reload()
+
+    async def Steer(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.SteerRequest, _context: _Context
+    ) -> pb.SteerReply:
+        return await self._steer(request)
 
 
 async def _wait(event: asyncio.Event, at_most_s: float) -> None:

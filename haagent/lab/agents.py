@@ -96,9 +96,13 @@ class Agent:
 
     def reload(self) -> "subprocess.CompletedProcess[str]":
         """Run ``haagent reload``, as systemd does; return how it ended."""
-        arguments = ("reload", "--socket", str(self.control_socket))
-        command = (sys.executable, "-m", "haagent", *arguments)
-        return subprocess.run(command, check=False, capture_output=True, text=True)
+        return self.ask("reload")
+
+    def ask(self, command: str, *options: str) -> "subprocess.CompletedProcess[str]":
+        """Run ``haagent command``, as an operator does; return how it ended."""
+        arguments = (command, *options, "--socket", str(self.control_socket))
+        line = (sys.executable, "-m", "haagent", *arguments)
+        return subprocess.run(line, check=False, capture_output=True, text=True)
 
     def release(self) -> str:
         """Run ``haagent release``, as systemd does after a stop; return what it says."""

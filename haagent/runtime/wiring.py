@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.datagrams import Datagrams, Received
@@ -49,6 +49,7 @@ from haagent.runtime.places import Place, by_interface, kept_addresses, places
 from haagent.runtime.release import release_leftovers
 from haagent.runtime.reload import Outcome, RefusedError, changes, examine, names_of
 from haagent.runtime.restart import FENCE_NAME, prepare
+from haagent.runtime.steering import Steering
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import decode
 
@@ -90,6 +91,9 @@ class Daemon:
         self._agent = self._make_agent(loaded)
         self._driver = Driver(self._agent)
         post = self._driver.post
+        # Before anything is claimed.
+        post(self._state.steered)
+        self._steering = Steering(self._state, self._agent.status, self._driver.settle)
         self._discards = Discards(post)
         self._netlink = Netlink(addresses, post, settings.heartbeat.interval)
         self._fence = Fence(addresses, settings.fence)
@@ -108,10 +112,13 @@ class Daemon:
             self._haproxy = HAProxyRuntime(settings.haproxy.socket, post)
         require_unused(loaded.control_socket)
         self._control = ControlServer(
-            loaded.control_socket, self._view, lambda: asyncio.shield(self._begin_reload())
+            loaded.control_socket,
+            self._view,
+            lambda: asyncio.shield(self._begin(self._reload())),
+            lambda request: asyncio.shield(self._begin(self._steering.steer(request))),
         )
         self._reloading = asyncio.Lock()
-        self._reloads: set[asyncio.Task[ReloadReply]] = set()
+        self._begun: set[asyncio.Task[Any]] = set()
         self._performer = Performer(
             settings=settings,
             keyring=self._keyring,
@@ -197,7 +204,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGUSR1, self._restart, group)
-        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reload()))
 
     def _stop(self) -> None:
         self._systemd.stopping()
@@ -248,12 +255,12 @@ class Daemon:
             return False
         return True
 
-    def _begin_reload(self) -> "asyncio.Task[ReloadReply]":
-        """Reload in a task that nobody's going away can stop half-way, nor end the agent."""
-        task = asyncio.create_task(self._reload())
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Do ``work`` in a task that nobody's going away can stop half-way, nor end the agent."""
+        task = asyncio.create_task(work)
         # The loop keeps only a weak reference to a task.
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
         return task
 
     async def _reload(self) -> ReloadReply:

@@ -194,6 +194,17 @@ def test_a_chain_is_followed_to_its_end_however_long(socket: Path) -> None:
     assert not any("no longer kept" in line for line in lines)
 
 
+def test_a_master_that_is_drained_is_not_explained_by_why_it_became_master(socket: Path) -> None:
+    drained = role(State.MASTER, RoleReason.NO_MASTER, 0)
+    with agent(socket, on("lb2", drained, (LB4,))):
+        told = json.loads(explain(socket, "--json").stdout)
+
+    assert {each["agent"]: each["not_electable"] for each in told["ranks"]} == {
+        "lb2": "hands over as soon as another agent can take over",
+        "lb4": "the interface of the group is down, missing or in a bridge",
+    }
+
+
 def test_without_a_record_of_a_change_it_is_said_and_the_ranks_are_shown(socket: Path) -> None:
     lines = said(socket, on("lb2", MASTER, (LB3,), CHATTER[1], CHATTER[2]))
 

@@ -21,7 +21,7 @@ import grpc
 import pytest
 
 from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
-from haagent.control.client import AgentUnreachable, fetch_status, reload as ask, watch
+from haagent.control.client import AgentUnreachable, fetch_status, reload as ask, steer, watch
 from haagent.control.server import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, ControlServer, require_unused
 
 STATUS = "/haagent.v1.Agent/Status"
@@ -37,14 +37,19 @@ async def nothing() -> pb.ReloadReply:
     return pb.ReloadReply(outcome="unchanged")
 
 
+async def nowhere(_request: pb.SteerRequest) -> pb.SteerReply:
+    return pb.SteerReply(outcome="unchanged")
+
+
 @asynccontextmanager
 async def serving(
     path: Path,
     view: Callable[[], pb.StatusReply],
     reload: Callable[[], Awaitable[pb.ReloadReply]] = nothing,
+    steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]] = nowhere,
 ) -> AsyncIterator[ControlServer]:
     """Run a server in this loop while the context is open; clients go into threads."""
-    server = ControlServer(path, view, reload)
+    server = ControlServer(path, view, reload, steer)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())
         await server.listening.wait()
@@ -108,7 +113,7 @@ def test_the_socket_is_gone_when_the_agent_ends(path: Path) -> None:
 
 def test_an_agent_that_is_stopped_while_it_starts_leaves_nothing_behind(path: Path) -> None:
     async def story() -> None:
-        running = asyncio.create_task(ControlServer(path, lb1, nothing).run())
+        running = asyncio.create_task(ControlServer(path, lb1, nothing, nowhere).run())
         await asyncio.sleep(0)
         assert mode_of(path) == 0o660
         running.cancel()
@@ -136,7 +141,9 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(path: Path) -> None:
     async def story() -> None:
         async with serving(path, lb1):
             with pytest.raises(OSError, match="another agent answers") as refusal:
-                await asyncio.wait_for(ControlServer(path, pb.StatusReply, nothing).run(), 5)
+                await asyncio.wait_for(
+                    ControlServer(path, pb.StatusReply, nothing, nowhere).run(), 5
+                )
 
             assert refusal.value.errno == errno.EADDRINUSE
             assert await node_at(path) == "lb1"
@@ -163,7 +170,7 @@ def test_a_file_that_is_no_socket_is_not_replaced(path: Path) -> None:
     path.write_text("precious")
 
     with pytest.raises(FileExistsError, match="not a socket"):
-        asyncio.run(asyncio.wait_for(ControlServer(path, lb1, nothing).run(), 5))
+        asyncio.run(asyncio.wait_for(ControlServer(path, lb1, nothing, nowhere).run(), 5))
 
     assert path.read_text() == "precious"
 
@@ -341,7 +348,7 @@ def view():
     return reply
 
 async def main():
-    server = ControlServer(Path(sys.argv[1]), view, None)
+    server = ControlServer(Path(sys.argv[1]), view, None, None)
     running = asyncio.create_task(server.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     await server.listening.wait()
@@ -491,3 +498,26 @@ def test_a_reload_is_answered_when_it_is_over(path: Path) -> None:
             assert (reply.outcome, list(reply.lines)) == ("refused", ["takes a restart: node"])
 
     asyncio.run(story())
+
+
+def test_what_is_steered_is_told_and_what_is_not_said_is_told_as_that(path: Path) -> None:
+    told: list[tuple[bool | None, bool | None, bool]] = []
+
+    async def take(request: pb.SteerRequest) -> pb.SteerReply:
+        drain = request.maintenance if request.HasField("maintenance") else None
+        pause = request.paused if request.HasField("paused") else None
+        told.append((drain, pause, request.force))
+        return pb.SteerReply(outcome="refused", lines=["lb2 is silent"])
+
+    async def story() -> None:
+        async with serving(path, lb1, steer=take):
+            for request in (
+                pb.SteerRequest(maintenance=True, force=True),
+                pb.SteerRequest(paused=False),
+            ):
+                reply = await asyncio.to_thread(steer, path, 5.0, request)
+                assert (reply.outcome, list(reply.lines)) == ("refused", ["lb2 is silent"])
+
+    asyncio.run(story())
+
+    assert told == [(True, None, True), (None, False, False)]

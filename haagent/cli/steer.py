@@ -1,0 +1,73 @@
+"""``haagent drain``, ``undrain``, ``pause`` and ``resume``: what the operator wants of one agent.
+
+It holds until the opposite is said, restarts included.  A drain ends with its handovers.
+
+Exit codes: 0 it is so, also when it was so before; 1 refused, or still master of a group after a
+drain without ``--force``; 2 the file that names the socket cannot be used; 3 no agent answers.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from haagent.cli.control_socket import control_socket
+from haagent.control.client import AgentUnreachable, steer as ask, watch
+from haagent.control.haagent_pb2 import SteerRequest
+
+_TIMEOUT_S = 10.0
+"""What is wanted is written to the disk first, which takes the longer the busier that is."""
+
+_HANDOVER_S = 3.0
+"""A successor that does not get ready is given up after 2 s."""
+
+_REQUESTS = {
+    "drain": SteerRequest(maintenance=True),
+    "undrain": SteerRequest(maintenance=False),
+    "pause": SteerRequest(paused=True),
+    "resume": SteerRequest(paused=False),
+}
+_NEWS = {"drain": "drained", "undrain": "undrained", "pause": "paused", "resume": "resumed"}
+_NO_NEWS = {
+    "drain": "already drained",
+    "undrain": "was not drained",
+    "pause": "already paused",
+    "resume": "was not paused",
+}
+
+
+def steer(command: str, socket: Path | None, config: Path | None, force: bool = False) -> None:
+    """Have the agent behind ``socket``, or behind the one that ``config`` names, do ``command``."""
+    path = control_socket(socket, config)
+    request = SteerRequest(force=force)
+    request.MergeFrom(_REQUESTS[command])
+    try:
+        reply = ask(path, _TIMEOUT_S, request)
+        held = _held(path) if reply.outcome != "refused" and command == "drain" else []
+    except AgentUnreachable as error:
+        print(f"haagent: no agent answers: {error}", file=sys.stderr)
+        sys.exit(3)
+    if reply.outcome == "refused":
+        print(
+            *reply.lines,
+            f"haagent: {command} refused, nothing has changed",
+            sep="\n",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    print(_NEWS[command] if reply.outcome == "applied" else _NO_NEWS[command])
+    if held:
+        text = f"still master of {', '.join(held)} until another agent can take over"
+        print(f"haagent: {text}", file=sys.stderr)
+        sys.exit(0 if force else 1)
+
+
+def _held(socket: Path) -> list[str]:
+    """Return the groups that the agent is still master of when no handover is under way."""
+    deadline = time.monotonic() + _HANDOVER_S
+    held: dict[str, str] = {}
+    for reply in watch(socket, _TIMEOUT_S):
+        states = {group.role.group: group.role.state for group in reply.groups}
+        held = {name: state for name, state in states.items() if state in {"master", "resigning"}}
+        if "resigning" not in held.values() or time.monotonic() > deadline:
+            break
+    return [*held]
