@@ -259,6 +259,9 @@ class Election:
         """Keep out, and hand over; or keep things as they are; as the operator wants it."""
         self.maintenance, self.paused = maintenance, paused
         self._master_paused &= paused
+        if self.state is State.CANDIDATE and self._is_held:
+            self._become(now, State.BACKUP, RoleReason.GAVE_WAY)
+            self._due = None
         waits = self.state is State.BACKUP and self.master is None and self._due is None
         if waits and not self._is_held:
             self._due = now
@@ -416,6 +419,12 @@ class Election:
         self._candidacy.reason = RoleReason.RESTARTED
         self._candidacy.begin()
         return self._rule(now)
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the group has no master, and this agent does not stand because it may not."""
+        waits = self.state is State.BACKUP and self.master is None and self._due is None
+        return waits and self._is_held
 
     @property
     def preempts_at(self) -> MonoNs | None:

@@ -77,6 +77,7 @@ class Group:
         """How often heartbeats are sent now: as promised, or oftener."""
         self._announced = 0
         """Heartbeats that have promised a longer interval than the pace."""
+        self._held = False
         self._master: NodeId | None = None
         """The last master, as it was told."""
         self.cause: int | None = None
@@ -100,6 +101,8 @@ class Group:
         if election.state is not state:
             self._role_changed(now, state)
         self._notice_master(now)
+        if election.holds_back is not self._held:
+            self._notice_hold(now)
         words: list[Action] = []
         for say in says:
             words += self._outbox.say(now, election, say)
@@ -244,6 +247,15 @@ class Group:
         )
         if election.state is State.MASTER:
             self.cause = None  # What led here explains no later change.
+
+    def _notice_hold(self, now: Moment) -> None:
+        self._held = self.election.holds_back
+        name = self.settings.name
+        if self._held:
+            text = f"{name} has no master, and this agent may not become it: paused or drained"
+            self._journal.alarm(now, "group.held", name, text, severity=Severity.ERROR)
+        else:
+            self._journal.clear(now, "group.held", name)
 
     def _notice_master(self, now: Moment) -> None:
         master = self.election.master
