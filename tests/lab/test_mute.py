@@ -19,7 +19,11 @@ def test_a_master_that_loses_its_own_address_gives_up_the_virtual_one(begin: Beg
 
     assert witness.both("lb1", "lb2", lost) == 0
     assert site.role("lb1").reason == "no_path"
-    assert "no IPv4 address of its own" in site.alarms("lb1")["path.down"]
+    site.lab.wait_until(
+        lambda: "no IPv4 address of its own" in site.alarms("lb1")["path.down"],
+        5,
+        "lb1 says what ails the path",
+    )
 
     lb1.run("ip", "address", "add", "192.0.2.11/24", "dev", "eth0")
     site.settle(lb1="master", lb2="backup")
