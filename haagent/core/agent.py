@@ -310,8 +310,11 @@ class Agent:
     def _compare_configuration(
         self, now: Moment, group: Group, peer: Peer, heartbeat: Heartbeat
     ) -> None:
+        equal = heartbeat.config_hash == group.config_hash
+        if equal and self._journal.quiet:
+            return
         subject = f"{peer.name} {group.settings.name}"
-        if heartbeat.config_hash == group.config_hash:
+        if equal:
             self._journal.clear(now, "config.differs", subject)
             return
         text = f"{peer.name} has other addresses or another interval in {group.settings.name}"
@@ -630,7 +633,7 @@ class Agent:
         if self._restart is not None and self._is_left(self._restart.groups):
             restart_due = self._restart.deadline()
         return earliest(
-            *[group.deadline() for group in self._groups.values()],
+            *[group.due for group in self._groups.values()],
             self._mute_due,
             self._membership.deadline(),
             self._outbox.deadline(),

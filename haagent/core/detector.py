@@ -225,7 +225,7 @@ class Detector:
     def deadline(self) -> MonoNs:
         """Return when :meth:`tick` is due; once the patience is over it is asked on and on."""
         due = self._late_at if self.suspicion is None else self.suspicion.due
-        return due if self._isolated else min(due, self._patience_ends)
+        return due if due < self._patience_ends or self._isolated else self._patience_ends
 
     def _is_dead(self, suspicion: Suspicion) -> bool:
         if suspicion.process_ended:

@@ -77,6 +77,8 @@ class Group:
         """How often heartbeats are sent now: as promised, or oftener."""
         self._announced = 0
         """Heartbeats that have promised a longer interval than the pace."""
+        self.due: MonoNs | None = None
+        """When :meth:`tick` is due, as of its last call."""
         self._held = False
         self._master: NodeId | None = None
         """The last master, as it was told."""
@@ -157,14 +159,16 @@ class Group:
 
     def tick(self, now: Moment) -> list[Action]:
         """Do what is due."""
-        due = self.deadline()
-        if (due is None or now.mono < due) and not self.election.maintenance:
+        self.due = self._deadline()
+        if (self.due is None or now.mono < self.due) and not self.election.maintenance:
             return []
         actions = self.lead(now, Election.tick)
         actions += self.ownership.tick(now)
         if self.ownership.gives_up(now):
             actions += self.lead(now, Election.claim_failed)
-        return [*actions, *self._ask(now), *self._beat(now), *self._reserve(now)]
+        actions = [*actions, *self._ask(now), *self._beat(now), *self._reserve(now)]
+        self.due = self._deadline()
+        return actions
 
     def not_reserved(self, now: Moment) -> None:
         """Take in that terms could not be written."""
@@ -200,8 +204,7 @@ class Group:
             return DurationNs(0)
         return DurationNs(now.mono - self._heartbeat_due + self._pace)
 
-    def deadline(self) -> MonoNs | None:
-        """Return when :meth:`tick` is due."""
+    def _deadline(self) -> MonoNs | None:
         return earliest(
             self._heartbeat_due,
             self._ask_due,

@@ -86,9 +86,11 @@ class Inquiry:
         return actions
 
     def _notice_voice(self, now: Moment, group: Group, peer: Peer) -> list[Action]:
+        wrong = peer.by_unicast_only
+        if not wrong and self._journal.quiet:
+            return []
         text = f"nothing that {peer.name} sends to all arrives here; it is asked for copies"
-        subject, wrong = f"{peer.name} voice", peer.by_unicast_only
-        news = self._judge(now, "path.multicast", subject, text, wrong=wrong)
+        news = self._judge(now, "path.multicast", f"{peer.name} voice", text, wrong=wrong)
         # Our next heartbeat asks for them.
         return group.beat(now) if news else []
 
@@ -100,14 +102,16 @@ class Inquiry:
                 peer.detector.round_trip.sample(DurationNs(max(0, trip)))
 
     def _notice_ears(self, now: Moment, peer: Peer) -> None:
-        self._journal.clear(now, "link.asymmetric", f"{peer.name} voice")
-        deaf = peer.is_deaf(now.mono)
+        deaf, misses = peer.is_deaf(now.mono), peer.misses_multicast
+        if not deaf and not misses and self._journal.quiet:
+            return
+        name = peer.name
+        self._journal.clear(now, "link.asymmetric", f"{name} voice")
         if deaf or peer.hears_us:
-            text = f"{peer.name} does not hear us, though we hear it"
-            self._judge(now, "link.asymmetric", f"{peer.name} ears", text, wrong=deaf)
-        text = f"nothing that we send to all arrives at {peer.name}; it is sent copies"
-        subject, wrong = f"{peer.name} ears", peer.misses_multicast
-        self._judge(now, "path.multicast", subject, text, wrong=wrong)
+            text = f"{name} does not hear us, though we hear it"
+            self._judge(now, "link.asymmetric", f"{name} ears", text, wrong=deaf)
+        text = f"nothing that we send to all arrives at {name}; it is sent copies"
+        self._judge(now, "path.multicast", f"{name} ears", text, wrong=misses)
 
     def _judge(self, now: Moment, kind: str, subject: str, text: str, *, wrong: bool) -> bool:
         """Have the alarm up while something is wrong; return whether that is news."""

@@ -90,6 +90,11 @@ class Journal:
         if alarm is not None:
             self.record(now, f"{kind}.cleared", f"no longer: {alarm.text}")
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no alarm is up, and so there is none to clear."""
+        return not self._alarms
+
     def tick(self, now: Moment) -> None:
         """Clear the alarms whose time is over."""
         for kind, subject in [key for key, end in self._ends.items() if end <= now.mono]:
