@@ -102,7 +102,8 @@ class Group:
         says = change(election, now.mono, *args, **kwargs)
         if election.state is not state:
             self._role_changed(now, state)
-        self._notice_master(now)
+        if election.master != self._master:
+            self._notice_master(now)
         if election.holds_back is not self._held:
             self._notice_hold(now)
         words: list[Action] = []
@@ -262,7 +263,7 @@ class Group:
 
     def _notice_master(self, now: Moment) -> None:
         master = self.election.master
-        if master in (None, self._master):
+        if master is None:
             return
         peer = self._membership.get(master)
         if peer is not None and peer.introduced:

@@ -157,10 +157,11 @@ class Outbox:
 
 
 def _flags(election: Election, *, to_one: bool) -> Flag:
-    said = (
-        (Flag.UNICAST, to_one),
-        (Flag.ELECTABLE, election.electable),
-        (Flag.RESTARTING, election.restarting),
-        (Flag.PAUSED, election.paused),
-    )
-    return Flag(sum(flag.value for flag, is_so in said if is_so))
+    flags = Flag.ELECTABLE if election.electable else Flag.NONE
+    if to_one:
+        flags |= Flag.UNICAST
+    if election.restarting:
+        flags |= Flag.RESTARTING
+    if election.paused:
+        flags |= Flag.PAUSED
+    return flags

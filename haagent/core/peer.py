@@ -60,26 +60,28 @@ class Peer:
     def heard(self, event: DatagramReceived, us: NodeId) -> None:
         """Take in an admitted datagram."""
         header, body = event.datagram.header, event.datagram.body
-        self.last_heard = event.received_at
+        at = self.last_heard = event.received_at
         self.moves += not self.speaks_from(event)
-        self.paths[event.path] = (event.source, event.received_at)
+        self.paths[event.path] = (event.source, at)
         self.ended.discard(event.path)
+        overtaken = header.sequence < self._newest_sequence
         self._newest_sequence = max(self._newest_sequence, header.sequence)
-        self._keep_view(header, body if isinstance(body, Heartbeat) else None, event.received_at)
+        self._keep_view(header, body if isinstance(body, Heartbeat) else None, at)
         if isinstance(body, Heartbeat):
             self.name = body.name
-            self._keep_ears(event.received_at, body, us)
+            if not overtaken:
+                self._keep_ears(at, body, us)
             stream = (event.path, header.group)
             interval = milliseconds(header.interval_ms)
-            self.detector.heartbeat(stream, event.received_at, interval)
+            self.detector.heartbeat(stream, at, interval)
         if isinstance(body, Goodbye) and body.reason is RoleReason.STOPPING:
             del self.views[header.group]
             self.detector.forget(header.group)
         self.alive = bool(self.views)
         self._count_promises(header)
         if Flag.UNICAST not in header.flags:
-            self._broadcast_due = later(event.received_at, self._patience)
-        self.detector.lives(event.received_at, self._patience)
+            self._broadcast_due = later(at, self._patience)
+        self.detector.lives(at, self._patience)
 
     def epitaph(self, now: MonoNs) -> str:
         """Return how it was found dead, once it has been."""
