@@ -120,7 +120,6 @@ class Agent:
         )
         self._random = random
         self._inquiry = Inquiry(
-            node=self._node,
             membership=self._membership,
             outbox=self._outbox,
             journal=self._journal,

@@ -35,13 +35,11 @@ class Inquiry:
     def __init__(
         self,
         *,
-        node: NodeId,
         membership: Membership,
         outbox: Outbox,
         journal: Journal,
         random: Random,
     ) -> None:
-        self._node = node
         self._membership = membership
         self._outbox = outbox
         self._journal = journal
@@ -73,7 +71,7 @@ class Inquiry:
             actions += self._notice_voice(now, group, peer)
         match body:
             case Heartbeat(heard=heard):
-                self._measure(peer, heard)
+                self._measure(peer)
                 if fresh:
                     self._notice_ears(now, peer)
                 self._relay(now, peer, heard)
@@ -94,12 +92,12 @@ class Inquiry:
         # Our next heartbeat asks for them.
         return group.beat(now) if news else []
 
-    def _measure(self, peer: Peer, heard: Collection[Heard]) -> None:
-        for entry in heard:
-            sent_at = self._outbox.sent_at(entry.sequence_low)
-            if entry.node == self._node and sent_at is not None:
-                trip = between(sent_at, peer.last_heard) - entry.age_us * 1000
-                peer.detector.round_trip.sample(DurationNs(max(0, trip)))
+    def _measure(self, peer: Peer) -> None:
+        echo = peer.echo
+        sent_at = None if echo is None else self._outbox.sent_at(echo.sequence_low)
+        if echo is not None and sent_at is not None:
+            trip = between(sent_at, peer.last_heard) - echo.age_us * 1000
+            peer.detector.round_trip.sample(DurationNs(max(0, trip)))
 
     def _notice_ears(self, now: Moment, peer: Peer) -> None:
         deaf, misses = peer.is_deaf(now.mono), peer.misses_multicast

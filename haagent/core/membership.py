@@ -65,8 +65,8 @@ class Membership:
         self._peers: dict[NodeId, Peer] = {}
         self._pending: dict[tuple[NodeId, BootId], _Challenge] = {}
         self._forgiven_until = MonoNs(0)
-        self._known: list[tuple[Peer, int]] = []
-        """The living, and how often each had moved, when their places were last asked for."""
+        self._moved = False
+        """Whether any peer came, went, or was heard from somewhere new since :meth:`places`."""
         self._places: frozenset[tuple[int, IPAddress]] = frozenset()
         self._references = {
             (path, settings.reference): MonoNs(0)
@@ -87,7 +87,9 @@ class Membership:
             return self._prove(now, event)
         if not peer.window.accept(header.sequence):
             return Refused(DiscardReason.REPLAYED)
+        before = peer.alive, peer.moves
         peer.heard(event, self._node)
+        self._moved |= (peer.alive, peer.moves) != before
         return peer
 
     def judge(self, now: MonoNs) -> tuple[list[Peer], list[Peer]]:
@@ -101,6 +103,7 @@ class Membership:
             verdict = peer.detector.tick(now, isolated=self.isolated_from(peer))
             if verdict is Verdict.DEAD:
                 peer.dies()
+                self._moved = True
                 dead.append(peer)
             elif verdict is Verdict.ASK:
                 asked.append(peer)
@@ -177,11 +180,13 @@ class Membership:
 
     def places(self) -> frozenset[tuple[int, IPAddress]]:
         """Return from where the living peers were last heard: path and address."""
-        known = [(peer, peer.moves) for peer in self._peers.values() if peer.alive]
-        if known != self._known:
-            self._known = known
+        if self._moved:
+            self._moved = False
             self._places = frozenset(
-                (path, source) for peer, _ in known for path, (source, _) in peer.paths.items()
+                (path, source)
+                for peer in self._peers.values()
+                if peer.alive
+                for path, (source, _) in peer.paths.items()
             )
         return self._places
 
@@ -231,6 +236,7 @@ class Membership:
     def forget(self, group: GroupId) -> list[Peer]:
         """Drop what was said of a group that is ours no more; return the peers that go with it."""
         before = [peer for peer in self._peers.values() if peer.alive]
+        self._moved = True
         for peer in self._peers.values():
             peer.forget(group)
         return [peer for peer in before if not peer.alive]
@@ -271,4 +277,5 @@ class Membership:
             peer.name = known.name
         peer.heard(event, self._node)
         self._peers[header.sender] = peer
+        self._moved = True
         return peer

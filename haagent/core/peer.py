@@ -46,6 +46,8 @@ class Peer:
         """Since when it says that it does not hear us."""
         self.turned_deaf = False
         """Whether it has heard us before, since we hear it."""
+        self.echo: Heard | None = None
+        """What it last said that it has heard of us."""
         self.misses_multicast = False
         """Whether it says that nothing that we send to all arrives."""
         self.window = ReplayWindow(header.sequence)
@@ -169,6 +171,7 @@ class Peer:
             self.deaf_since, self.turned_deaf = at, self.hears_us
         self.hears_us = hears
         self.misses_multicast = entry is not None and entry.by_unicast_only
+        self.echo = entry
 
     def _keep_view(self, header: Header, heartbeat: Heartbeat | None, at: MonoNs) -> None:
         old = self.views.get(header.group)
