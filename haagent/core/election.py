@@ -177,6 +177,27 @@ class Election:
         return Rank(self.priority, self._node)
 
     @property
+    def holds_back(self) -> bool:
+        """Whether the group has no master, and this agent does not stand because it may not."""
+        waits = self.state is State.BACKUP and self.master is None and self._due is None
+        return waits and self._is_held
+
+    @property
+    def preempts_at(self) -> MonoNs | None:
+        """When to ask a lesser master for a handover."""
+        return self._preemption.due
+
+    @property
+    def ballot(self) -> Ballot:
+        """Of our newest candidacy; as master, of our mastership."""
+        return self._candidacy.ballot
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the others answered to our newest candidacy."""
+        return tuple(self._candidacy.answers)
+
+    @property
     def stopping(self) -> bool:
         """Whether this agent leaves the group for good, or has left it."""
         return self._stopping
@@ -185,6 +206,11 @@ class Election:
     def stopped(self) -> bool:
         """Whether this agent has left the group for good."""
         return self._stopping and self.state is State.FAULT
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether this agent may not stand, as an operator wants it."""
+        return self.paused or self.maintenance or self._master_paused
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due; during maintenance it is with every step."""
@@ -285,9 +311,9 @@ class Election:
 
     def _heard_body(self, now: MonoNs, header: Header, body: Body) -> list[Say]:
         match body:
-            case Heartbeat() | Probe() | ProbeAck() | ProbeRequest() | ProbeResult():
-                return self._heard_view(now, header)
-            case Coordinator():
+            case (
+                Heartbeat() | Probe() | ProbeAck() | ProbeRequest() | ProbeResult() | Coordinator()
+            ):
                 return self._heard_view(now, header)
             case Call(kind=ElectionKind.TRANSFER):
                 return self._heard_transfer(now, header)
@@ -377,11 +403,6 @@ class Election:
         self._become(now, State.CANDIDATE, self._candidacy.reason)
         return self._ask(now, ElectionKind.PRE)
 
-    @property
-    def _is_held(self) -> bool:
-        """Whether this agent may not stand, as an operator wants it."""
-        return self.paused or self.maintenance or self._master_paused
-
     def _may_answer(self) -> bool:
         # Whoever was probed five times need not be asked once more.  A fixed timeout has asked
         # nobody: three lost heartbeats in a row are not rare at 10 % loss, three lost round
@@ -419,27 +440,6 @@ class Election:
         self._candidacy.reason = RoleReason.RESTARTED
         self._candidacy.begin()
         return self._rule(now)
-
-    @property
-    def holds_back(self) -> bool:
-        """Whether the group has no master, and this agent does not stand because it may not."""
-        waits = self.state is State.BACKUP and self.master is None and self._due is None
-        return waits and self._is_held
-
-    @property
-    def preempts_at(self) -> MonoNs | None:
-        """When to ask a lesser master for a handover."""
-        return self._preemption.due
-
-    @property
-    def ballot(self) -> Ballot:
-        """Of our newest candidacy; as master, of our mastership."""
-        return self._candidacy.ballot
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """What the others answered to our newest candidacy."""
-        return tuple(self._candidacy.answers)
 
     def _name(self, node: NodeId) -> str:
         peer = self._membership.get(node)
