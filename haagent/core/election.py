@@ -50,6 +50,9 @@ PREPARE_TIMEOUT = seconds(2)
 COMMIT_TIMEOUT = milliseconds(250)
 """How long the old master waits for the new one's victory before anybody may stand again."""
 
+DRAIN_PAUSE = seconds(5)
+"""How long to wait before a handover for maintenance is tried again."""
+
 CLAIM_PENALTY = seconds(10)
 """How long an agent that could not claim the addresses stays out of the election."""
 
@@ -97,6 +100,8 @@ class Election:
         self._candidacy = Candidacy(node, boot)
         self._preemption = Preemption()
         self._successor: NodeId | None = None
+        self._declined: NodeId | None = None
+        """Who last did not get ready to take over for maintenance."""
         self._met: tuple[NodeId, Term] | None = None
         """The mastership that we last asserted ours against."""
         self._stopping = False
@@ -651,9 +656,12 @@ class Election:
 
     def _drain(self, now: MonoNs) -> list[Say]:
         """Hand over for maintenance as soon as there is somebody to hand over to."""
-        if self.state is not State.MASTER or not self.maintenance or self._stopping:
+        waits = self._stopping or self._due is not None
+        if self.state is not State.MASTER or not self.maintenance or waits:
             return []
         successors = self._membership.better(self.group.id, Rank(NOT_ELECTABLE, NodeId(0)))
+        # One that did not get ready is asked again only if there is no other.
+        successors.sort(key=lambda node: node == self._declined)
         return self._prepare(now, successors[0]) if successors else []
 
     def _prepare(self, now: MonoNs, successor: NodeId) -> list[Say]:
@@ -668,7 +676,10 @@ class Election:
         if self._stopping:
             return self._leave(now)
         self._candidacy.reason = RoleReason.HANDOVER_FAILED
-        return [self._resign(ResignPhase.ABORT, successor), *self._rule(now)]
+        says = [self._resign(ResignPhase.ABORT, successor), *self._rule(now)]
+        if self.maintenance:
+            self._declined, self._due = successor, later(now, DRAIN_PAUSE)
+        return says
 
     def _heard_resign(self, now: MonoNs, header: Header, resign: Resign) -> list[Say]:
         match resign.phase:
