@@ -150,7 +150,8 @@ class Group:
         """Take in that another host showed an address as its own, be it one of this group."""
         if address not in {each.ip for each in self.settings.addresses}:
             return []
-        if self.election.listens_until is not None:
+        # Before we have asked, its agent may only not have been heard yet.
+        if self.election.listens_until is not None and self._asked_for is not None:
             text = f"{address} is in use by {mac}, whose agent is not heard; listens on"
             self._journal.record(
                 now, "address.in_use", text, severity=Severity.WARNING, group=self.settings.name
