@@ -87,7 +87,7 @@ def start(environment: Mapping[str, str]) -> Listener:
 
 
 def write(record: Record) -> None:
-    """Log what the core recorded."""
+    """Log what the core recorded, and below it what a decision stands on."""
     facts = [record.kind]
     if record.group is not None:
         facts.append(f"group={record.group}")
@@ -95,7 +95,10 @@ def write(record: Record) -> None:
         facts.append(f"term={record.term}")
     hlc = record.stamp.hlc
     facts += [f"lamport={record.stamp.lamport}", f"hlc={hlc.ms}.{hlc.counter}"]
-    logger.log(_LEVELS[record.severity], "%s [%s]", record.text, " ".join(facts))
+    level = _LEVELS[record.severity]
+    logger.log(level, "%s [%s]", record.text, " ".join(facts))
+    for line in record.evidence:
+        logger.log(level, "    %s", line)
 
 
 def _is_journal(environment: Mapping[str, str]) -> bool:
