@@ -17,10 +17,10 @@ from tests.lab.conftest import Begin, Site
 LB1, LB2, LB3, LB4, CLIENT = (f"192.0.2.{number}" for number in (11, 12, 13, 14, 50))
 GROUP = "224.0.0.254"
 BATCH = 50
-"""Fewer than an agent takes for a flood, of which it does not count all."""
+"""So many are sent before it is looked whether they were counted."""
 
 SEND = """
-import socket, struct, sys
+import socket, struct, sys, time
 with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
     s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("192.0.2.50"))
     for line in sys.stdin:
@@ -30,8 +30,10 @@ with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
         ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0x4000, 255, 17, 0)
         ends = socket.inet_aton(source) + socket.inet_aton(target)
         s.sendto(ip + ends + udp, (target, 0))
+        time.sleep(0.001)
 """
-"""Sends each line, SOURCE TARGET HEXADECIMAL, as one UDP datagram in the name of the source."""
+"""Sends each line, SOURCE TARGET HEXADECIMAL, as one UDP datagram in the name of the source; so
+many in a second that an agent does not take them for a flood, of which it does not count all."""
 
 Send = Callable[[str, str, bytes], None]
 
