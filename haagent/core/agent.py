@@ -191,9 +191,9 @@ class Agent:
         if isinstance(event, DatagramReceived):
             # More of what others have said may wait behind it.
             unread = between(event.received_at, now.mono)
-        if max(lateness, unread) >= LATENESS:
-            slow = min(max(lateness, unread), self._timing.interval)
-            self._membership.forgive(now.mono, slow)
+        slow = max(lateness, unread)
+        if slow >= LATENESS:
+            self._membership.forgive(now.mono, min(slow, self._timing.interval))
         if lateness < self._timing.interval // 4:
             return []
         silent = [group.silent_for(now) for group in self._groups.values()]

@@ -6,7 +6,7 @@ Whatever it says itself ends the suspicion.  If its host does not answer either,
 dead; if its kernel answers and the agent does not, the agent hangs, and is dead only once it
 has been silent for as long as it promised not to be, when its own fence has closed.
 
-What this module does not do: send probes, or know who else could be asked (``agent``).
+What this module does not do: send probes, or know who else could be asked (``inquiry``).
 
 Source: NFD-E (Chen, Toueg and Aguilera 2002), RFC 6298 (round trips), protocol.md 2.2.
 """
@@ -142,6 +142,7 @@ class Detector:
     def __init__(self, timing: HeartbeatSettings, at: MonoNs) -> None:
         self._fixed = timing.detection is Detection.FIXED
         self._interval = timing.interval
+        self._first_late = timing.late
         self._streams: dict[Stream, Arrivals] = {}
         self._evidence_at = at
         """When it was last known to live: heard of here, or by an agent that told us."""
@@ -251,7 +252,7 @@ class Detector:
     def _late_after(self, at: MonoNs, *, elsewhere: bool = False) -> MonoNs:
         # A peer that is master of any group speaks often: its quickest rhythm counts.
         if not self._streams:
-            return later(at, DurationNs(self._interval + self._interval // 4))
+            return later(at, self._first_late)
         quickest = min(stream.interval for stream in self._streams.values())
         return max(
             stream.late_after(at, elsewhere=elsewhere)

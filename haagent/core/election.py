@@ -279,7 +279,7 @@ class Election:
         if self._stopping:
             return []
         self._stopping = True
-        successors = self._membership.better(self.group.id, Rank(NOT_ELECTABLE, NodeId(0)))
+        successors = self._successors()
         if self.state is State.MASTER and successors:
             return self._prepare(now, successors[0])
         if self.state is State.RESIGNING:
@@ -659,10 +659,14 @@ class Election:
         waits = self._stopping or self._due is not None
         if self.state is not State.MASTER or not self.maintenance or waits:
             return []
-        successors = self._membership.better(self.group.id, Rank(NOT_ELECTABLE, NodeId(0)))
+        successors = self._successors()
         # One that did not get ready is asked again only if there is no other.
         successors.sort(key=lambda node: node == self._declined)
         return self._prepare(now, successors[0]) if successors else []
+
+    def _successors(self) -> list[NodeId]:
+        """Return to whom this agent could hand over, the best first."""
+        return self._membership.better(self.group.id, Rank(NOT_ELECTABLE, NodeId(0)))
 
     def _prepare(self, now: MonoNs, successor: NodeId) -> list[Say]:
         self._become(now, State.RESIGNING, RoleReason.HANDED_OVER)

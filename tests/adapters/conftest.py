@@ -1,10 +1,13 @@
 """A place where adapters meet the real kernel: two namespaces joined by one cable."""
 
+import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyroute2 import netns
@@ -22,6 +25,16 @@ class Pair:
 
     def run_far(self, *command: str) -> str:
         return _run("ip", "netns", "exec", self.far, *command)
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make an ordinary test of a coroutine."""
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
 
 
 @pytest.fixture

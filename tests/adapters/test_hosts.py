@@ -13,12 +13,11 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from fcntl import ioctl
-from functools import partial, wraps
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Protocol
 
 import pytest
 from pyroute2 import netns
@@ -27,6 +26,7 @@ from haagent.adapters.link import ANSWERED_WITHIN_S, Hosts
 from haagent.core.events import Event, HostAnswered
 from haagent.core.settings import MULTICAST_IPV6, IPAddress, PathSettings
 from haagent.wire import arp, icmp, ndp
+from tests.adapters.conftest import Pair, in_loop
 
 NEAR4, FAR4 = IPv4Address("10.77.0.1"), IPv4Address("10.77.0.2")
 NEAR6, FAR6 = IPv6Address("fd77::1"), IPv6Address("fd77::2")
@@ -42,24 +42,6 @@ INGRESS = (
     "{ type filter hook ingress device eth0 priority 0; }; add rule netdev t c "
 )
 PATIENCE_S = 10.0
-
-
-class Pair(Protocol):
-    """What conftest's fixture gives."""
-
-    near: str
-    far: str
-
-    def run_near(self, *command: str) -> str: ...
-    def run_far(self, *command: str) -> str: ...
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 class Asker:

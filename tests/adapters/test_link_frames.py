@@ -5,11 +5,10 @@ import errno
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial, wraps
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol
 
 import pytest
 
@@ -17,6 +16,7 @@ from haagent.adapters.link import SILENCE_S, LinkFrames
 from haagent.core.events import Event, ForeignAddressSeen
 from haagent.core.settings import IPAddress
 from haagent.wire import arp, ndp
+from tests.adapters.conftest import Pair, in_loop
 
 VIP4 = IPv4Address("10.77.0.100")
 VIP6 = IPv6Address("fd77::100")
@@ -26,24 +26,6 @@ STRANGER6 = IPv6Address("fe80::99")
 ANOTHER = bytes.fromhex("020000000098")
 OUR_OTHER = bytes.fromhex("020000000097")
 PATIENCE_S = 5.0
-
-
-class Pair(Protocol):
-    """What conftest's fixture gives."""
-
-    near: str
-    far: str
-
-    def run_near(self, *command: str) -> str: ...
-    def run_far(self, *command: str) -> str: ...
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 class Listener:

@@ -6,11 +6,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import wraps
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from haagent.adapters.netlink import Netlink
 from haagent.core.events import AddressRemoved, Event, LinkChanged
 from haagent.core.settings import IPAddress, IPInterface
 from haagent.core.units import DurationNs, milliseconds, seconds
+from tests.adapters.conftest import Pair, in_loop
 
 VIP4 = IPv4Interface("10.77.0.100/32")
 VIP6 = IPv6Interface("fd77::100/128")
@@ -26,24 +26,6 @@ BOTH = pytest.mark.parametrize("vip", [VIP4, VIP6], ids=["ipv4", "ipv6"])
 MINUTE = ("valid_lft", "60", "preferred_lft", "60")
 PATIENCE_S = 5.0
 ADDRESSES: dict[str, frozenset[IPAddress]] = {"eth0": frozenset({VIP4.ip, VIP6.ip, OTHER.ip})}
-
-
-class Pair(Protocol):
-    """What conftest's fixture gives."""
-
-    near: str
-    far: str
-
-    def run_near(self, *command: str) -> str: ...
-    def run_far(self, *command: str) -> str: ...
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 class Watch:
