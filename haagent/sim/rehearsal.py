@@ -16,8 +16,8 @@ from haagent.core.settings import AgentSettings, IPAddress, Preempt
 from haagent.core.units import DurationNs, MonoNs, between, seconds
 from haagent.sim.checks import Safety, disagreements, outranked, settling_time
 from haagent.sim.cluster import Cluster
-from haagent.sim.faults import DOWN, HARMLESS, MASTER, PENALISED, Fault, Faults, Kind
-from haagent.sim.swarm import PATIENCE, Scenario, unexcused
+from haagent.sim.faults import DOWN, HARMLESS, MASTER, PENALISED, Fault, Kind
+from haagent.sim.swarm import PATIENCE, Scenario, stage, unexcused
 
 _Span: TypeAlias = tuple[MonoNs, tuple[str, ...]]
 """From when on an address was answered for, and by which nodes."""
@@ -82,18 +82,7 @@ def needed(scenario: Scenario) -> DurationNs:
 
 def rehearse(scenario: Scenario, duration: DurationNs) -> Rehearsal:
     """Play ``scenario`` for ``duration``."""
-    cluster = Cluster(
-        scenario.settings,
-        scenario.seed,
-        codec=scenario.codec,
-        reorders=scenario.reorders,
-        delays=scenario.delays,
-        labels=scenario.nodes,
-    )
-    faults = Faults(cluster)
-    for fault in scenario.faults:
-        faults.strike(fault)
-    cluster.start()
+    cluster, _ = stage(scenario, labels=scenario.nodes)
     cluster.run(duration)
     lasting = {fault.kind for fault in scenario.faults if fault.length is None}
     judged = needed(scenario) <= duration and lasting <= DOWN | HARMLESS

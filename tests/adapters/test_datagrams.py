@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from pyroute2 import netns
@@ -31,6 +31,7 @@ from haagent.core.settings import (
     PathSettings,
 )
 from haagent.core.units import Moment, MonoNs, WallNs, milliseconds
+from tests.adapters.conftest import Pair
 
 NOW = Moment(MonoNs(77), WallNs(0))
 FORGED = b"forged"
@@ -47,16 +48,6 @@ EVERY_KIND = pytest.mark.parametrize(
     [MULTICAST4, MULTICAST6, UNICAST4, UNICAST6],
     ids=["multicast4", "multicast6", "unicast4", "unicast6"],
 )
-
-
-class Pair(Protocol):
-    """What the fixture ``pair`` gives."""
-
-    near: str
-    far: str
-
-    def run_near(self, *command: str) -> str: ...
-    def run_far(self, *command: str) -> str: ...
 
 
 class Agent:

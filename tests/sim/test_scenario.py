@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from haagent.config import ConfigurationError
 from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
@@ -164,6 +164,7 @@ REASONS = ("at: ", "kind: ", "target: ", "length: ", "amount: ", FORM)
 
 
 @settings(max_examples=200, deadline=None)
+@example("0s kill lb1 5s")
 @given(LIKELY | st.lists(LIKELY | st.text(max_size=5), max_size=3).map(" ".join))
 def test_any_text_is_refused_with_a_reason_or_is_a_fault_that_can_be_played(text: str) -> None:
     reason = told(text)
