@@ -296,6 +296,27 @@ async def test_a_removal_by_somebody_else_is_posted_once(pair: Pair, vip: IPInte
 
 @BOTH
 @in_loop
+async def test_a_removal_is_posted_even_when_the_lifetime_is_refreshed_before_it_was_noticed(
+    pair: Pair, vip: IPInterface
+) -> None:
+    async with watching() as watch:
+        assert await watch.next() == LinkChanged("eth0", up=True)
+        await watch.netlink.claim("eth0", vip, seconds(9))
+        await watch.netlink.prolong("eth0", vip, seconds(9))
+        await watch.netlink.claim("eth0", OTHER)
+        pair.run_near("ip", "addr", "del", str(OTHER), "dev", "eth0")
+        # Whoever has seen that has also seen how old the first one is.
+        assert await watch.next() == AddressRemoved("eth0", OTHER.ip)
+
+        pair.run_near("ip", "addr", "del", str(vip), "dev", "eth0")
+        await watch.netlink.prolong("eth0", vip, seconds(9))
+
+        assert await watch.next() == AddressRemoved("eth0", vip.ip)
+    assert shown(pair, vip)
+
+
+@BOTH
+@in_loop
 async def test_our_own_release_is_not_posted_even_when_we_claim_again_at_once(
     pair: Pair, vip: IPInterface
 ) -> None:

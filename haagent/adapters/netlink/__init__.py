@@ -88,6 +88,8 @@ class Netlink:
         """Index of the interface while its link is up, 0 while not; empty before the first look."""
         self._enslaved: set[str] = set()
         self._claimed: set[tuple[str, IPAddress]] = set()
+        self._created: dict[tuple[str, IPAddress], int] = {}
+        """When each claimed address was put there, as it was first seen."""
         self._placed: dict[tuple[str, IPAddress], int] = {}
         """Index of the interface that an address was put on, whatever name it bears since."""
         self._ioctls = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -112,7 +114,7 @@ class Netlink:
                     kinds |= _drain(events, {address.packed for _, address in self._claimed})
                     look = partial(self._links, slaves_too=RTM_NEWLINK in kinds)
                     self._compare(await loop.run_in_executor(self._aside, look))
-                    if RTM_DELADDR in kinds:
+                    if kinds & {RTM_NEWADDR, RTM_DELADDR}:
                         self._look_at_addresses()
                     # Others may change thousands of addresses; one look is enough for many.
                     await asyncio.sleep(_PAUSE_S)
@@ -152,6 +154,7 @@ class Netlink:
         except OSError as error:
             raise _explained(error, f"cannot add {address} to {interface}") from error
         self._claimed.add((interface, address.ip))
+        self._created.pop((interface, address.ip), None)
         self._placed[interface, address.ip] = index
 
     async def prolong(self, interface: str, address: IPInterface, lifetime: DurationNs) -> None:
@@ -275,7 +278,10 @@ class Netlink:
             return flags & IFF_UP_AND_RUNNING == IFF_UP_AND_RUNNING
 
     def _look_at_addresses(self) -> None:
-        """Post every claimed address that is not there any more."""
+        """Post every claimed address that is not there any more, or is there anew.
+
+        Who prolongs an address that has just been removed puts it there again.
+        """
         for interface in {interface for interface, _ in self._claimed}:
             try:
                 listed = self._requests.addresses(_index(interface))
@@ -283,12 +289,12 @@ class Netlink:
                 if error.errno != errno.ENODEV:
                     raise
                 continue  # deleted since the look at links; the next one tells
-            present = {entry.packed for entry in listed}
-            wanted = {address for name, address in self._claimed if name == interface}
-            for address in wanted:
-                if address.packed not in present:
-                    self._claimed.discard((interface, address))
-                    self._post(AddressRemoved(interface, address))
+            created = {entry.packed: entry.created for entry in listed}
+            for key in [key for key in self._claimed if key[0] == interface]:
+                found = created.get(key[1].packed)
+                if found is None or found != self._created.setdefault(key, found):
+                    self._claimed.discard(key)
+                    self._post(AddressRemoved(*key))
 
     def _clear(self, index: int, address: IPAddress) -> None:
         """Remove every entry of ``address`` from an interface, which may be gone."""
@@ -359,14 +365,14 @@ def _drain(events: socket.socket, claimed: Set[bytes]) -> set[int]:
         try:
             message = events.recv(256)
             _, kind = struct.unpack_from("=IH", message)
-            if kind != RTM_DELADDR or any(address in message for address in claimed):
+            if kind == RTM_NEWLINK or any(address in message for address in claimed):
                 kinds.add(kind)
         except BlockingIOError:
             return kinds
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-            kinds |= {RTM_DELADDR, RTM_NEWLINK}  # messages were lost, perhaps those
+            kinds |= {RTM_DELADDR, RTM_NEWLINK}  # messages were lost, perhaps such
 
 
 def _explained(error: OSError, what: str) -> OSError:

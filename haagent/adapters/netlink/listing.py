@@ -32,6 +32,8 @@ class Entry:
     packed: bytes
     prefix_length: int
     tagged: bool
+    created: int
+    """When it was put there, in hundredths of a second of the kernel's own count."""
 
 
 def read(requests: socket.socket, number: int, index: int) -> tuple[list[Entry], bool]:
@@ -66,7 +68,10 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 """``struct nlattr``: length, type."""
 
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 1, 2, 11
+_CACHEINFO = struct.Struct("=IIII")
+"""``struct ifa_cacheinfo``: preferred and valid lifetime, created, changed."""
+
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_PROTO = 1, 2, 6, 11
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
@@ -89,7 +94,8 @@ def _entry(payload: bytes) -> Entry:
     # With a peer, IFA_ADDRESS is the peer's.
     packed = attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS]
     tagged = attributes.get(_IFA_PROTO) == bytes([ADDRESS_PROTOCOL])
-    return Entry(index, packed, prefix_length, tagged)
+    _, _, created, _ = _CACHEINFO.unpack(attributes[_IFA_CACHEINFO])
+    return Entry(index, packed, prefix_length, tagged, created)
 
 
 def _aligned(length: int) -> int:
