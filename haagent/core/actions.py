@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from haagent.core.clocks import Stamp
 from haagent.core.identity import GroupId, Term
-from haagent.core.messages import Datagram, DiscardReason
-from haagent.core.settings import IPAddress, IPInterface
+from haagent.core.messages import Datagram, DiscardReason, NodeAck
+from haagent.core.settings import HookSettings, IPAddress, IPInterface
 from haagent.core.units import MonoNs
 
 
@@ -135,6 +135,31 @@ class SetBackends:
 
 
 @dataclass(frozen=True, slots=True)
+class AckNode:
+    """An app node is answered."""
+
+    ack: NodeAck
+    destination: IPAddress
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHook:
+    """An operator's hook runs, after those before it in the same queue.
+
+    Of several that wait in a queue only the newest runs.
+    """
+
+    queue: str
+    """``group web`` or ``node app1``."""
+    kind: str
+    """The key that it stands under in the file: ``master``, ``on_dead``."""
+    hook: HookSettings
+    facts: tuple[tuple[str, str | int | None], ...]
+    """What it is told, by name."""
+
+
+@dataclass(frozen=True, slots=True)
 class WatchProcesses:
     """The processes behind exactly these addresses are watched; ProcessEnded tells of an end."""
 
@@ -215,6 +240,8 @@ Action: TypeAlias = (
     | AskAddress
     | AskHost
     | SetBackends
+    | AckNode
+    | RunHook
     | WatchProcesses
     | ReserveTerm
     | CountDiscard

@@ -39,6 +39,7 @@ from haagent.core.events import (
     ForeignAddressSeen,
     HostAnswered,
     LinkChanged,
+    NodesHeard,
     PathChanged,
     ProcessEnded,
     RestartRequested,
@@ -212,7 +213,7 @@ class Agent:
 
     def _take_in(self, now: Moment, event: Event) -> list[Action]:
         match event:
-            case Tick():
+            case Tick() | NodesHeard():
                 return []
             case DatagramReceived():
                 return self._receive(now, event)

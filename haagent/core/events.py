@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from haagent.core.actions import Action, Backend
-from haagent.core.messages import Datagram, DiscardReason
+from haagent.core.messages import Datagram, DiscardReason, NodeHeartbeat
 from haagent.core.settings import AgentSettings, IPAddress
 from haagent.core.units import MonoNs
 
@@ -23,6 +23,24 @@ class DatagramReceived:
     source: IPAddress
     received_at: MonoNs
     datagram: Datagram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHeard:
+    """An authenticated, decoded heartbeat of an app node."""
+
+    source: IPAddress
+    port: int
+    """Where an answer goes."""
+    received_at: MonoNs
+    heartbeat: NodeHeartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class NodesHeard:
+    """What app nodes have said of late, oldest first: many in one step, for there are many."""
+
+    heard: tuple[NodeHeard, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +175,7 @@ class SettingsRejected:
 Event: TypeAlias = (
     Tick
     | DatagramReceived
+    | NodesHeard
     | PathChanged
     | StrangerHeard
     | ProcessEnded

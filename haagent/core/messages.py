@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from haagent.core.clocks import Stamp
 from haagent.core.identity import Ballot, BootId, GroupId, NodeId, Priority, Rank, Term
+from haagent.core.settings import IPAddress
 
 
 class State(IntEnum):
@@ -304,6 +305,69 @@ class Goodbye:
     """The sender leaves the group now and holds none of its addresses."""
 
     reason: RoleReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How busy the host of an app node is."""
+
+    cpu_permille: int
+    """Of all its processors together."""
+    memory_permille: int
+    queue_percent: int
+    """Load average of one minute per processor; u16, saturates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What an app node serves."""
+
+    name: str
+    port: int
+    weight: int
+    """0..256, HAProxy's own range."""
+    healthy: bool
+    """By the node's own check; true without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHeartbeat:
+    """ "I serve this, and am so busy": what an app node sends to every agent.
+
+    It belongs to no group, and is authenticated with a key of this node alone.
+    """
+
+    sender: NodeId
+    boot: BootId
+    """Seconds since 1970 at the start in the upper half, chance in the lower."""
+    sequence: int
+    """u64, counts every datagram of this boot over all paths."""
+    path: int
+    interval_ms: int
+    """u16, promise: the next heartbeat comes within this, plus jitter."""
+    nonce: int
+    """u64, as the newest :class:`NodeAck` had it; 0 before any."""
+    leaving: bool
+    """Whether this is the last one: the node stops cleanly."""
+    load: Load
+    name: str
+    node_class: str
+    address: IPAddress
+    """Where its services listen."""
+    services: tuple[Service, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAck:
+    """An agent's answer to an app node: proof wanted, and the pace that the agent dictates."""
+
+    destination: NodeId
+    agent: NodeId
+    nonce: int
+    """u64, not 0; a node that returns it in its next heartbeat lives in this boot."""
+    interval_ms: int
+    jitter_ms: int
+    """Each heartbeat may come so much earlier or later, so that a fleet stays spread."""
 
 
 Body: TypeAlias = (

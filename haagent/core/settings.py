@@ -130,6 +130,20 @@ class Preempt(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HookSettings:
+    """Something that the operator wants done when something has happened."""
+
+    command: tuple[str, ...] = ()
+    """Program and arguments; empty where ``url`` is given."""
+    url: str = ""
+    """Of a webhook, which gets the facts by POST as JSON."""
+    timeout: DurationNs = seconds(10)
+    retries: int = 2
+    user: str | None = None
+    """Who runs the command; None: the agent's own user, who must not be root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSettings:
     """A set of virtual addresses that move together."""
 
@@ -183,12 +197,76 @@ class ServerSettings:
     """Only while the peer of this node name is alive."""
 
 
+class Policy(Enum):
+    """How the weight of an app node's server follows from what the node says."""
+
+    STATIC = "static"
+    """As the node's file has it."""
+    WEIGHTED = "weighted"
+    """Less, the busier the node is."""
+    LEAST_LOAD = "least-load"
+    """The least busy nodes get nearly all."""
+    LOWEST_ID = "lowest-id"
+    """The lowest living node gets all: by name, numbers in it counted as numbers."""
+
+
+class WhenEmpty(Enum):
+    """What becomes of a backend whose last app node is gone."""
+
+    KEEP = "keep"
+    """The last servers stay, for HAProxy's own health checks to judge."""
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeServersSettings:
+    """Which app nodes are servers of a backend, and how much each gets."""
+
+    service: str
+    policy: Policy = Policy.WEIGHTED
+    when_empty: WhenEmpty = WhenEmpty.KEEP
+    check: bool = True
+    """Whether HAProxy health-checks them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSettings:
     """The servers of one HAProxy backend; haagent owns the whole list."""
 
     name: str
     servers: tuple[ServerSettings, ...]
+    nodes: NodeServersSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeClassSettings:
+    """The pace of a class of app nodes, and what is done when one dies or returns."""
+
+    name: str = "default"
+    interval: DurationNs = seconds(1)
+    """T, dictated to the nodes."""
+    jitter: DurationNs = milliseconds(100)
+    """J: each heartbeat is up to this much early or late, by chance."""
+    timeout: DurationNs = milliseconds(3100)
+    """Silence after which a node is dead: (k+1)T + J (protocol.md 7.1), k = 2."""
+    rise: int = 2
+    """Heartbeats after which a dead node is back."""
+    slow_start: DurationNs = seconds(10)
+    """In which the weight of one that is back grows to what it should be."""
+    on_dead: HookSettings | None = None
+    on_back: HookSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodesSettings:
+    """How app nodes are heard."""
+
+    port: int = 6941
+    """Of their own, so that no fleet crowds out the peers."""
+    interfaces: tuple[str, ...] = ()
+    """Where they are heard; empty: on those of the heartbeat paths."""
+    classes: tuple[NodeClassSettings, ...] = (NodeClassSettings(),)
+    """The first is ``default``, for nodes that name no class or an unknown one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +286,8 @@ class AgentSettings:
     heartbeat: HeartbeatSettings
     groups: tuple[GroupSettings, ...]
     haproxy: HAProxySettings | None = None
+    nodes: NodesSettings | None = None
+    """None when no backend has app nodes."""
     fence: FenceLevel = FenceLevel.LIFETIME
     """The least level of the fence that will do."""
 

@@ -19,6 +19,7 @@ from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.core.actions import (
+    AckNode,
     Action,
     AnnounceAddress,
     AskAddress,
@@ -31,6 +32,7 @@ from haagent.core.actions import (
     Record,
     ReleaseAddress,
     ReserveTerm,
+    RunHook,
     SendDatagram,
     SetBackends,
     WatchProcesses,
@@ -122,7 +124,7 @@ class Performer:
                 self._discards.count(clock.now().mono, source, reason)
             case Record():
                 log.write(action)
-            case Finished():
+            case Finished() | AckNode() | RunHook():
                 pass
             case _:
                 assert_never(action)

@@ -44,6 +44,7 @@ from random import Random
 import pytest
 
 from haagent.core.actions import (
+    AckNode,
     Action,
     AnnounceAddress,
     AskAddress,
@@ -56,6 +57,7 @@ from haagent.core.actions import (
     Record,
     ReleaseAddress,
     ReserveTerm,
+    RunHook,
     SendDatagram,
     SetBackends,
     Tenure,
@@ -463,6 +465,11 @@ class Stage:
             case SetBackends(backends=backends):
                 lists = (f"{b.name} = {[s.name for s in b.servers]}" for b in backends)
                 return [f"backends {', '.join(lists)}"]
+            case AckNode(ack, destination):
+                return [f"ack {destination}: every {ack.interval_ms} ms"]
+            case RunHook(queue=queue, kind=kind, facts=facts):
+                told = " ".join(f"{name}={value}" for name, value in facts)
+                return [f"run {kind} of {queue}: {told}"]
             case Record(severity=severity, kind=kind, text=text, evidence=evidence):
                 return [
                     f"record {severity.name} {kind}: {text}",
