@@ -1,0 +1,242 @@
+"""Runs one program of the operator to its end, in the thread that asks, with a limit on everything.
+
+The program is a stranger to the agent: a session of its own, no capability, no descriptor, a small
+environment, ordinary priority.  ``setpriv`` of util-linux starts it, so that a file that hangs on
+a dead file server holds up neither the interpreter nor the loop.
+
+What this module does not do: decide when anything runs, or what follows from how it ended.
+"""
+
+import os
+import pwd
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+KILL_AFTER_S = 1.0
+"""How long a program that has been told to end may take to do so."""
+
+TAIL_BYTES = 4096
+"""How much of the output is kept: its end."""
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CHUNK = 1 << 16
+
+_NEEDED = {"CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7}
+"""To run a program as somebody else, and to end it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a program ended, or why it did not begin."""
+
+    code: int | None = None
+    """Exit code; None when a signal ended it or it did not begin."""
+    signal: int | None = None
+    output: str = ""
+    """The last :data:`TAIL_BYTES` of both its outputs."""
+    timed_out: bool = False
+    refused: str = ""
+    """Why it did not begin; empty when it did."""
+    took_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0 and not self.timed_out
+
+    @property
+    def text(self) -> str:
+        """What became of it, in one line, with the last line of its output."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        last = f": {lines[-1]}" if lines else ""
+        return self._outcome() + "".join(c if c.isprintable() else "?" for c in last)
+
+    def _outcome(self) -> str:
+        if self.refused:
+            return f"not run: {self.refused}"
+        if self.timed_out:
+            return f"did not end within its time, ended after {self.took_s:.1f} s"
+        if self.signal is not None:
+            return f"ended by signal {self.signal}"
+        return "done" if self.code == 0 else f"ended with exit code {self.code}"
+
+
+class _RefusedError(Exception):
+    """A program may not or cannot be started; the text says why."""
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float,
+    user: str | None = None,
+) -> Ended:
+    """Run ``argv`` and return how it ended, at most a little later than its time allows.
+
+    After ``timeout_s`` all its processes get SIGTERM, and SIGKILL a second later.  What it leaves
+    behind when it ends in time goes on, but nobody reads its output any more.
+
+    ``user`` runs it; without one, the agent's own user, who must not be root.
+    """
+    begun_s = time.monotonic()
+    try:
+        command, variables = _as_user(user)
+        process = _start([*command, "--", *argv], {**variables, **(environment or {})})
+    except _RefusedError as error:
+        return Ended(refused=str(error))
+    with process, ExitStack() as stack:
+        watch = _Watch(process, stdin, stack)
+        timed_out = not watch.until_end(begun_s + timeout_s)
+        if timed_out:
+            _signal(process, signal.SIGTERM)
+            watch.until_end(time.monotonic() + KILL_AFTER_S)
+            # While the first is not waited for, the number of the group is nobody else's.
+            _signal(process, signal.SIGKILL)
+        status = process.wait()
+    return Ended(
+        code=status if status >= 0 else None,
+        signal=-status if status < 0 else None,
+        output=watch.tail.decode(errors="replace"),
+        timed_out=timed_out,
+        took_s=time.monotonic() - begun_s,
+    )
+
+
+def _as_user(name: str | None) -> tuple[list[str], dict[str, str]]:
+    """Return what a command is prefixed with to run as ``name``, and who that is.
+
+    Raises: _RefusedError.
+    """
+    own = os.geteuid()
+    if name is None and own == 0:
+        text = "it would run as root: say which user, 'user: root' if that is meant"
+        raise _RefusedError(text)
+    try:
+        entry = pwd.getpwuid(own) if name is None else pwd.getpwnam(name)
+    except KeyError:
+        if name is not None:
+            text = f"there is no user {name!r}"
+            raise _RefusedError(text) from None
+        entry = None
+    prefix = ["setpriv", "--inh-caps=-all", "--ambient-caps=-all"]
+    if _oom_score() < 0:
+        # The agent is one of the last to be killed for want of memory; a program is not.
+        prefix = ["choom", "-n", "0", "--", *prefix]
+    variables = {"PATH": _PATH, "LANG": "C.UTF-8"}
+    if entry is None:
+        return prefix, variables
+    if entry.pw_uid != own:
+        if missing := _missing_capabilities():
+            text = f"to run as {name} takes {' and '.join(missing)}, which the agent has not"
+            raise _RefusedError(text)
+        prefix += [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups"]
+    variables |= {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+    return prefix, variables
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Raises: _RefusedError."""
+    try:
+        return subprocess.Popen(
+            command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**environment},
+            cwd="/",
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        text = f"{command[0]} of util-linux is missing"
+        raise _RefusedError(text) from None
+    except (OSError, ValueError) as error:  # no process or descriptor left; a zero byte
+        raise _RefusedError(str(error)) from None
+
+
+class _Watch:
+    """Feeds a process and reads what it says, until it ends."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", stdin: bytes, stack: ExitStack) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._input, self._output = process.stdin, process.stdout
+        self._left = memoryview(stdin)
+        self.tail = bytearray()
+        self._end = os.pidfd_open(process.pid)
+        stack.callback(os.close, self._end)
+        self._selector = stack.enter_context(selectors.DefaultSelector())
+        self._selector.register(self._end, selectors.EVENT_READ)
+        for stream, events in (
+            (self._input, selectors.EVENT_WRITE),
+            (self._output, selectors.EVENT_READ),
+        ):
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, events)
+
+    def until_end(self, deadline_s: float) -> bool:
+        """Return whether the process has ended by ``deadline_s``."""
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            ready = [key.fileobj for key, _ in self._selector.select(left_s)]
+            if self._input in ready:
+                self._write()
+            if self._output in ready or self._end in ready:
+                self._read(to_the_end=self._end in ready)
+            if self._end in ready:
+                return True
+        return False
+
+    def _write(self) -> None:
+        try:
+            self._left = self._left[os.write(self._input.fileno(), self._left[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except OSError:  # It does not want to know.
+            self._left = self._left[:0]
+        if not self._left:
+            self._selector.unregister(self._input)
+            self._input.close()
+
+    def _read(self, *, to_the_end: bool) -> None:
+        # Bounded: somebody whom it has left behind may go on talking for ever.
+        for _ in range(16 if to_the_end else 1):
+            if self._output.closed:
+                return
+            try:
+                part = os.read(self._output.fileno(), _CHUNK)
+            except BlockingIOError:
+                return
+            if not part:
+                self._selector.unregister(self._output)
+                self._output.close()
+                return
+            self.tail = (self.tail + part)[-TAIL_BYTES:]
+
+
+def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _oom_score() -> int:
+    try:
+        return int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii"))
+    except OSError:
+        return 0
+
+
+def _missing_capabilities() -> list[str]:
+    """Return which of those it takes to be somebody else this process has not."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []  # setpriv will say it.
+    held = int(next(line for line in lines if line.startswith("CapEff:")).split()[1], 16)
+    return [name for name, bit in _NEEDED.items() if not held >> bit & 1]
