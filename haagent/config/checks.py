@@ -4,13 +4,14 @@ Each check asks the document for the values that are right in themselves, so a m
 elsewhere in the file does not hide what it would find.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 
 from haagent.config import addresses, values
 from haagent.config.document import Document
 from haagent.config.model import File
-from haagent.config.problems import Place, Problem, dotted
+from haagent.config.problems import Place, Problem
+from haagent.config.rules import host_name, once, repeated, routed_groups
 from haagent.config.values import Profile
 from haagent.core.identity import group_id
 from haagent.core.settings import MULTICAST_IPV4, IPAddress
@@ -20,7 +21,7 @@ _SERVERS = "haproxy.backends.*.servers.*"
 
 def contradictions(document: Document, node: str) -> Iterator[Problem]:
     """Yield what makes the file unusable on the node called ``node``."""
-    yield from _host_name(document, node)
+    yield from host_name(document, node)
     yield from _peers_or_group(document)
     yield from _repeated_paths(document)
     yield from _peers(document)
@@ -36,13 +37,7 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
 
 def doubts(document: Document) -> Iterator[Problem]:
     """Yield what works, but seldom as meant."""
-    for place, group in document.select("heartbeat.paths.*.group", addresses.multicast_group):
-        if not _is_link_scope(group):
-            text = (
-                f"{group} is not link-local: a switch that snoops IGMP or MLD drops it where "
-                "no querier runs, and then both agents are master"
-            )
-            yield document.at_value(place, text)
+    yield from routed_groups(document, "and then both agents are master")
     if Profile.FIXED in _profiles(document):
         for place, _ in document.find("heartbeat.paths.*.reference"):
             text = "has no effect with profile fixed, which asks nobody"
@@ -52,17 +47,6 @@ def doubts(document: Document) -> Iterator[Problem]:
         if endpoint.address in virtual:
             text = f"{endpoint.address} is a virtual address: the master will send to itself"
             yield document.at_value(place, text)
-
-
-def _host_name(document: Document, node: str) -> Iterator[Problem]:
-    if any(document.find("node")):
-        return
-    try:
-        values.name(node)
-    except ValueError as error:
-        yield document.at_key(("node",), f"{error}, is the host name {node!r}")
-    if node == "localhost":
-        yield document.at_key(("node",), "must be given, the host name is 'localhost'")
 
 
 def _peers_or_group(document: Document) -> Iterator[Problem]:
@@ -75,12 +59,12 @@ def _peers_or_group(document: Document) -> Iterator[Problem]:
 def _repeated_paths(document: Document) -> Iterator[Problem]:
     interfaces = document.select("heartbeat.paths.*.interface", values.interface)
     families = ((place, (name, _family(document, place[:-1]))) for place, name in interfaces)
-    return _once(document, families)
+    return once(document, families)
 
 
 def _peers(document: Document) -> Iterator[Problem]:
     peers = list(document.select("heartbeat.paths.*.peers.*", addresses.host))
-    yield from _once(document, ((place, (place[:3], peer)) for place, peer in peers))
+    yield from once(document, ((place, (place[:3], peer)) for place, peer in peers))
     virtual = {address for _, address in _virtual_addresses(document)}
     for place, peer in peers:
         if peer.version != _family(document, place[:3]):
@@ -119,19 +103,19 @@ def _profiles(document: Document) -> list[Profile]:
 
 
 def _addresses(document: Document) -> Iterator[Problem]:
-    return _once(document, _virtual_addresses(document))
+    return once(document, _virtual_addresses(document))
 
 
 def _group_ids(document: Document) -> Iterator[Problem]:
     ids = ((place, group_id(str(place[-1]))) for place, _ in document.find("groups.*"))
-    for place, first in _repeated(ids):
+    for place, first in repeated(ids):
         text = f"must have another name, has the same id on the network as {first[-1]!r}"
         yield document.at_key(place, text)
 
 
 def _server_names(document: Document) -> Iterator[Problem]:
     names = document.select(f"{_SERVERS}.name", values.haproxy_name)
-    return _once(document, ((place, (place[:3], name)) for place, name in names))
+    return once(document, ((place, (place[:3], name)) for place, name in names))
 
 
 def _server_groups(document: Document) -> Iterator[Problem]:
@@ -178,29 +162,3 @@ def _family(document: Document, path: Place) -> int:
     peers = document.select(f"heartbeat.paths.{index}.peers.*", addresses.host)
     group = document.select(f"heartbeat.paths.{index}.group", addresses.multicast_group)
     return next((address.version for _, address in chain(peers, group)), MULTICAST_IPV4.version)
-
-
-def _is_link_scope(group: IPAddress) -> bool:
-    """Return whether routers and snooping switches treat ``group`` as local to the link.
-
-    Source: RFC 4541 2.1.2 (224.0.0.0/24), RFC 4291 2.7 (scope 2).
-    """
-    if group.version == 4:
-        return group.packed[:3] == b"\xe0\x00\x00"
-    return group.packed[1] & 0x0F == 2
-
-
-def _once(document: Document, items: Iterable[tuple[Place, Hashable]]) -> Iterator[Problem]:
-    """Yield a problem for each item that was there before; ``items`` are places and values."""
-    for place, first in _repeated(items):
-        text = f"must be given once, is already {dotted(first)} in line {document.line(first)}"
-        yield document.at_value(place, text)
-
-
-def _repeated(items: Iterable[tuple[Place, Hashable]]) -> Iterator[tuple[Place, Place]]:
-    """Yield the place of each item that was there before, and where it was first."""
-    first: dict[Hashable, Place] = {}
-    for place, item in items:
-        if item in first:
-            yield place, first[item]
-        first.setdefault(item, place)
