@@ -19,7 +19,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from haagent.cli.control_socket import control_socket
-from haagent.cli.status import agents_in, masters, values_of
+from haagent.cli.status import agents_in, is_demoted, masters, values_of
 from haagent.cli.status_screen import columns, duration, indented, terminal, title
 from haagent.control import haagent_pb2 as pb
 from haagent.control.client import AgentUnreachable, fetch_status
@@ -46,6 +46,8 @@ class _Candidate:
     agent: str
     base_priority: int
     priority: int
+    demoted: bool
+    """Whether it ranks below all whose checks pass."""
     """Effective."""
     state: str
     answer: str | None
@@ -94,13 +96,14 @@ def _ranks(group: str, reply: pb.StatusReply, chain: _Chain) -> list[_Candidate]
             agent=agent,
             base_priority=role.base_priority,
             priority=role.priority,
+            demoted=is_demoted(role),
             state=role.state if silence_ms is None else "silent",
             answer=_answer(agent, chain),
             not_electable=_not_electable(role, silence_ms),
         )
         electable = candidate.not_electable is None
-        ranked.append((electable, role.priority, ids[agent], candidate))
-    return [candidate for *_, candidate in sorted(ranked, key=lambda r: r[:3], reverse=True)]
+        ranked.append((electable, role.health, role.priority, ids[agent], candidate))
+    return [candidate for *_, candidate in sorted(ranked, key=lambda r: r[:4], reverse=True)]
 
 
 def _answer(agent: str, chain: _Chain) -> str | None:
@@ -177,7 +180,7 @@ def _screen(
         table.add_row(
             each.agent,
             str(each.base_priority),
-            str(each.priority),
+            f"{each.priority} demoted" if each.demoted else str(each.priority),
             each.state,
             each.answer or "",
             against,

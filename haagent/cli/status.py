@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from haagent.cli.control_socket import control_socket
 from haagent.control import haagent_pb2 as pb
 from haagent.control.client import AgentUnreachable, fetch_status, watch
+from haagent.core.identity import HEALTHY
 
 _TIMEOUT_S = 3.0
 
@@ -46,6 +47,11 @@ def agents_in(group: str, reply: pb.StatusReply) -> Iterator[tuple[str, pb.Role,
         for role in peer.roles:
             if role.group == group:
                 yield peer.name, role, None if peer.alive else peer.last_heard_age_ms
+
+
+def is_demoted(role: pb.Role) -> bool:
+    """Return whether a check has the agent rank below all whose checks pass."""
+    return 0 < role.health < HEALTHY
 
 
 def masters(group: str, reply: pb.StatusReply) -> list[str]:

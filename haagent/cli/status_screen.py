@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from haagent.cli.status import agents_in, masters
+from haagent.cli.status import agents_in, is_demoted, masters
 from haagent.control import haagent_pb2 as pb
 
 _WIDE = 240
@@ -107,7 +107,8 @@ def _group(group: pb.Group, reply: pb.StatusReply) -> Iterator[RenderableType]:
             state, age_ms, reason = role.state, role.age_ms, role.reason_text
         else:
             state, age_ms, reason = "silent", silence_ms, f"was {role.state} when last heard"
-        rank = (str(role.priority), str(role.term))
+        priority = f"{role.priority} demoted" if is_demoted(role) else str(role.priority)
+        rank = (priority, str(role.term))
         table.add_row(agent, _word(state), duration(age_ms), *rank, reason)
     yield indented(table)
     if group.HasField("preempts_in_ms"):

@@ -97,7 +97,7 @@ class Group(_message.Message):
     def __init__(self, role: _Optional[_Union[Role, _Mapping]] = ..., interface: _Optional[str] = ..., addresses: _Optional[_Iterable[_Union[Address, _Mapping]]] = ..., preempts_in_ms: _Optional[int] = ...) -> None: ...
 
 class Role(_message.Message):
-    __slots__ = ("group", "state", "reason", "reason_text", "age_ms", "priority", "term", "master", "base_priority")
+    __slots__ = ("group", "state", "reason", "reason_text", "age_ms", "priority", "term", "master", "base_priority", "health")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,7 @@ class Role(_message.Message):
     TERM_FIELD_NUMBER: _ClassVar[int]
     MASTER_FIELD_NUMBER: _ClassVar[int]
     BASE_PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
     group: str
     state: str
     reason: str
@@ -116,7 +117,8 @@ class Role(_message.Message):
     term: int
     master: str
     base_priority: int
-    def __init__(self, group: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., reason_text: _Optional[str] = ..., age_ms: _Optional[int] = ..., priority: _Optional[int] = ..., term: _Optional[int] = ..., master: _Optional[str] = ..., base_priority: _Optional[int] = ...) -> None: ...
+    health: int
+    def __init__(self, group: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., reason_text: _Optional[str] = ..., age_ms: _Optional[int] = ..., priority: _Optional[int] = ..., term: _Optional[int] = ..., master: _Optional[str] = ..., base_priority: _Optional[int] = ..., health: _Optional[int] = ...) -> None: ...
 
 class Address(_message.Message):
     __slots__ = ("address", "held")

@@ -93,6 +93,7 @@ def _role(role: RoleStatus, now: Moment) -> pb.Role:
         age_ms=_age_ms(role.since, now),
         base_priority=role.base_priority,
         priority=role.priority,
+        health=role.health,
         term=role.term,
         master=role.master,
     )

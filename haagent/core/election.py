@@ -18,7 +18,16 @@ from typing import assert_never
 
 from haagent.core.actions import Tenure
 from haagent.core.candidacy import Candidacy
-from haagent.core.identity import NOT_ELECTABLE, Ballot, BootId, NodeId, Priority, Rank, Term
+from haagent.core.identity import (
+    HEALTHY,
+    NOT_ELECTABLE,
+    Ballot,
+    BootId,
+    NodeId,
+    Priority,
+    Rank,
+    Term,
+)
 from haagent.core.membership import Membership
 from haagent.core.messages import (
     Answer,
@@ -109,6 +118,10 @@ class Election:
         """The mastership that the process before this one has left to us."""
         self.mute = False
         """Whether nothing that we say leaves this host."""
+        self._released = False
+        """Whether a check forbids this agent to take part."""
+        self._health = HEALTHY
+        """Less for each check that demotes this agent, however many: never 0."""
         self.maintenance = False
         """Whether this agent is to be kept out, and hands over what it is master of."""
         self.paused = False
@@ -128,9 +141,20 @@ class Election:
         return self.group.priority if self.electable else NOT_ELECTABLE
 
     @property
+    def health(self) -> int:
+        """The effective health: 0 while this agent may not be master."""
+        return self._health if self.electable else 0
+
+    @property
     def electable(self) -> bool:
         out = {State.INIT, State.LISTEN, State.FAULT}
         return self.state not in out and not self._stopping and not self.maintenance
+
+    @property
+    def wants_out(self) -> bool:
+        """Whether this agent, when master, hands over as soon as somebody can take over."""
+        demoted = self._health < HEALTHY and not self.paused
+        return self.maintenance or demoted
 
     @property
     def shown_state(self) -> State:
@@ -179,7 +203,7 @@ class Election:
 
     @property
     def rank(self) -> Rank:
-        return Rank(self.priority, self._node)
+        return Rank(self.health, self.priority, self._node)
 
     @property
     def holds_back(self) -> bool:
@@ -218,7 +242,7 @@ class Election:
         return self.paused or self.maintenance or self._master_paused
 
     def deadline(self) -> MonoNs | None:
-        """Return when :meth:`tick` is due; during maintenance it is with every step."""
+        """Return when :meth:`tick` is due; while this agent wants out it is with every step."""
         return earliest(self._due, self._preemption.due)
 
     def reconfigure(self, group: GroupSettings) -> None:
@@ -234,11 +258,27 @@ class Election:
             return []
         if not up:
             return self._fail(now, RoleReason.LINK_DOWN)
+        if self._released:
+            return self._fail(now, RoleReason.CHECK_FAILED)
         if self.state is State.INIT and self.tenure is not None and now < self.tenure.until:
             return self._go_on(now, self.tenure)
         if self.state in {State.INIT, State.FAULT}:
             return self._listen(now, RoleReason.STARTING)
         return []
+
+    def set_health(self, now: MonoNs, *, released: bool, demoted_by: int) -> list[Say]:
+        """Take in what the checks of the group have found.
+
+        ``released``: give up, and stay out.  ``demoted_by``: of so many checks each is a reason to
+        rank below every agent that has fewer; a master then hands over to such a one.
+        """
+        self._health = max(1, HEALTHY - demoted_by)
+        changed, self._released = released is not self._released, released
+        if changed and released and self.state not in {State.INIT, State.FAULT}:
+            return self._leave(now) if self._stopping else self._fail(now, RoleReason.CHECK_FAILED)
+        if changed and self.state is State.FAULT and self.reason is RoleReason.CHECK_FAILED:
+            return self._listen(now, RoleReason.STARTING)
+        return self.tick(now)
 
     def muted(self, now: MonoNs) -> list[Say]:
         """Step down: nobody can hear this agent, so the others have taken over."""
@@ -365,7 +405,7 @@ class Election:
             case State.RESIGNING:
                 return self._abort(now)
             case State.FAULT if not self._stopping and self.reason is not RoleReason.LINK_DOWN:
-                return self._listen(now, RoleReason.STARTING)
+                return self.link_changed(now, up=True)
             case State.FAULT | State.INIT | State.MASTER | State.SUSPECT:
                 return []
             case _:
@@ -511,7 +551,7 @@ class Election:
             return self._objection(ObjectionCode.PAUSED, self._timing.listen)
         if self.electable and self.rank > candidate:
             return self._objection(ObjectionCode.RANK, self._timing.answer_timeout)
-        own = Rank(self.group.priority, self._node)
+        own = Rank(self._health, self.group.priority, self._node)
         if self.state is State.LISTEN and self._due is not None and own > candidate:
             return self._objection(ObjectionCode.NOT_READY, between(now, self._due))
         if call.proposed_term <= self.term:
@@ -655,9 +695,9 @@ class Election:
         return []
 
     def _drain(self, now: MonoNs) -> list[Say]:
-        """Hand over for maintenance as soon as there is somebody to hand over to."""
+        """Hand over as soon as somebody can take what this agent is not to keep."""
         waits = self._stopping or self._due is not None
-        if self.state is not State.MASTER or not self.maintenance or waits:
+        if self.state is not State.MASTER or not self.wants_out or waits:
             return []
         successors = self._successors()
         # One that did not get ready is asked again only if there is no other.
@@ -665,8 +705,13 @@ class Election:
         return self._prepare(now, successors[0]) if successors else []
 
     def _successors(self) -> list[NodeId]:
-        """Return to whom this agent could hand over, the best first."""
-        return self._membership.better(self.group.id, Rank(NOT_ELECTABLE, NodeId(0)))
+        """Return to whom this agent could hand over, the best first.
+
+        Demotion alone moves nothing to an agent that is no better off.
+        """
+        leaves = self.maintenance or self._stopping
+        least = 0 if leaves else self._health + 1
+        return self._membership.better(self.group.id, Rank(least, NOT_ELECTABLE, NodeId(0)))
 
     def _prepare(self, now: MonoNs, successor: NodeId) -> list[Say]:
         self._become(now, State.RESIGNING, RoleReason.HANDED_OVER)
@@ -681,7 +726,7 @@ class Election:
             return self._leave(now)
         self._candidacy.reason = RoleReason.HANDOVER_FAILED
         says = [self._resign(ResignPhase.ABORT, successor), *self._rule(now)]
-        if self.maintenance:
+        if self.wants_out:
             self._declined, self._due = successor, later(now, DRAIN_PAUSE)
         return says
 
@@ -751,6 +796,7 @@ class Election:
         if self.state is not state:
             self.since = now
             if self.state.owns_addresses and not state.owns_addresses:
-                self._preemption.lost(now, reason)
+                demoted = reason is RoleReason.HANDED_OVER and self._health < HEALTHY
+                self._preemption.lost(now, RoleReason.CHECK_FAILED if demoted else reason)
         self.state = state
         self.reason = reason

@@ -162,7 +162,7 @@ class Group:
     def tick(self, now: Moment) -> list[Action]:
         """Do what is due."""
         self.due = self._deadline()
-        if (self.due is None or now.mono < self.due) and not self.election.maintenance:
+        if (self.due is None or now.mono < self.due) and not self.election.wants_out:
             return []
         actions = self.lead(now, Election.tick)
         actions += self.ownership.tick(now)

@@ -28,6 +28,10 @@ Term = NewType("Term", int)
 """u64: number of a mastership, and the fencing token of every side effect under it."""
 
 NOT_ELECTABLE = Priority(0)
+
+HEALTHY = 100
+"""The health of an agent of which no check demands that it rank lower; 0 is not electable."""
+
 NO_TERM = Term(0)
 
 
@@ -44,9 +48,11 @@ class Ballot:
 class Rank(NamedTuple):
     """Compared field by field; the higher rank is the better master.
 
+    Health comes first: a priority says who is preferred of those that are equally well.
     Source: the bully election (Garcia-Molina 1982); ties fall as in VRRP, by identity.
     """
 
+    health: int
     priority: Priority
     node: NodeId
 

@@ -55,6 +55,7 @@ class RoleReason(IntEnum):
     NO_PATH = 17
     UNHEARD = 18
     MAINTENANCE = 19
+    CHECK_FAILED = 20
 
     @property
     def text(self) -> str:
@@ -83,6 +84,7 @@ _REASON_TEXT = {
     RoleReason.RESTARTED: "went on after a planned restart",
     RoleReason.UNHEARD: "another master cannot hear this agent, which alone hears both",
     RoleReason.MAINTENANCE: "is kept out for maintenance",
+    RoleReason.CHECK_FAILED: "a check has failed that the group depends on",
 }
 
 
@@ -120,6 +122,8 @@ class Header:
     base_priority: Priority
     priority: Priority
     """Effective priority; 0 means not electable."""
+    health: int
+    """u8, effective: ``HEALTHY``, less for each check that demotes the sender, 0 not electable."""
     interval_ms: int
     """u16, promise: the next heartbeat comes within this."""
     timeout_ms: int
@@ -128,7 +132,7 @@ class Header:
 
     @property
     def rank(self) -> Rank:
-        return Rank(self.priority, self.sender)
+        return Rank(self.health, self.priority, self.sender)
 
     @property
     def electable(self) -> bool:

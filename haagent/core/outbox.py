@@ -149,6 +149,7 @@ class Outbox:
             master=election.master,
             state=election.shown_state,
             base_priority=election.group.priority,
+            health=election.health,
             priority=election.priority,
             interval_ms=election.promise // 1_000_000,
             timeout_ms=patience(election.slowest_promise) // 1_000_000,

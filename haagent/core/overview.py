@@ -38,6 +38,7 @@ class Overview:
             since=election.since,
             base_priority=group.settings.priority,
             priority=election.priority,
+            health=election.health,
             term=election.term,
             master=self._name(election.master),
         )
@@ -75,6 +76,7 @@ class Overview:
             since=MonoNs(view.at - milliseconds(age_ms)),
             base_priority=header.base_priority,
             priority=header.priority,
+            health=header.health,
             term=header.term,
             master=self._name(header.master),
         )

@@ -28,6 +28,7 @@ FAULTS = frozenset(
         RoleReason.CLAIM_FAILED,
         RoleReason.NO_PATH,
         RoleReason.UNHEARD,
+        RoleReason.CHECK_FAILED,
     }
 )
 """Why an agent stops being master by a fault of its own."""

@@ -32,6 +32,8 @@ class RoleStatus:
     """As configured."""
     priority: Priority
     """Effective: 0 while the agent cannot be master."""
+    health: int
+    """Effective: below ``HEALTHY`` while checks demote the agent, 0 while it cannot be master."""
     term: Term
     master: str | None
     """Name of the master in that agent's view."""

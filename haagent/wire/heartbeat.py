@@ -36,7 +36,6 @@ HOP_LIMIT = 255
 
 _MAGIC = b"HA"
 _MAJOR, _MINOR = 1, 0
-_HEALTH = 100
 _PREFIX = Struct("!2sBxHxBIHxB")
 """Magic, version, total length, key id, cluster, group, path."""
 _HEADER = Struct("!2sBBHBBIHBBQQQQQBBBBHHQQ")
@@ -122,7 +121,7 @@ def _pack_header(header: Header, keyring: Keyring, message: int, flags: int, siz
         header.state,
         header.base_priority,
         header.priority,
-        _HEALTH,
+        header.health,
         header.interval_ms,
         header.timeout_ms,
         header.stamp.hlc.ms << 16 | header.stamp.hlc.counter,
@@ -135,7 +134,7 @@ def _unpack(covered: bytes) -> Datagram:
     (
         _magic, _version, message, _size, flags, _key_id, _cluster, group, words, path,
         sender, boot, sequence, term, master,
-        state, base_priority, priority, _health, interval_ms, timeout_ms,
+        state, base_priority, priority, health, interval_ms, timeout_ms,
         hlc, lamport,
     ) = _HEADER.unpack_from(covered)  # fmt: skip
     # A later minor version may lengthen the header; what it adds is skipped.
@@ -156,6 +155,7 @@ def _unpack(covered: bytes) -> Datagram:
         state=member(State, state, "state"),
         base_priority=Priority(base_priority),
         priority=Priority(priority),
+        health=health,
         interval_ms=interval_ms,
         timeout_ms=timeout_ms,
         stamp=Stamp(Hlc(hlc >> 16, hlc & 0xFFFF), count(lamport, "Lamport counter")),

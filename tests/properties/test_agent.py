@@ -37,6 +37,7 @@ from haagent.core.events import (
     Tick,
 )
 from haagent.core.identity import (
+    HEALTHY,
     Ballot,
     GroupId,
     Priority,
@@ -228,6 +229,7 @@ headers = st.builds(
     state=st.sampled_from([*State, State.MASTER, State.BACKUP]),
     base_priority=st.just(Priority(100)),
     priority=st.sampled_from([Priority(0), Priority(100)]),
+    health=st.sampled_from([0, 99, HEALTHY]),
     interval_ms=st.sampled_from([200, 1000]),
     timeout_ms=st.sampled_from([650, 3250, 0]),
     stamp=stamps,
@@ -404,6 +406,7 @@ def beat(name: str) -> Datagram:
         state=State.BACKUP,
         base_priority=Priority(100),
         priority=Priority(100),
+        health=HEALTHY,
         interval_ms=1000,
         timeout_ms=3250,
         stamp=Stamp(Hlc(0, 0), 0),

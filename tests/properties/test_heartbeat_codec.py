@@ -82,6 +82,7 @@ headers = st.builds(
     state=st.sampled_from(State),
     base_priority=priorities,
     priority=priorities,
+    health=st.integers(0, 255),
     interval_ms=st.integers(1, 0xFFFF),
     timeout_ms=u16,
     stamp=st.builds(Stamp, st.builds(Hlc, st.integers(0, (1 << 48) - 1), u16), counts),

@@ -180,6 +180,7 @@ class Peer:
             "timeout": "600",
             "restarting": "no",
             "unicast": "no",
+            "health": "100",
             "paused": "no",
         }
     )
@@ -375,6 +376,7 @@ class Stage:
             state=state,
             base_priority=Priority(int(facts["priority"])),
             priority=Priority(int(facts["priority"]) if electable else 0),
+            health=int(facts["health"]) if electable else 0,
             interval_ms=interval_ms,
             timeout_ms=int(facts["timeout"]) * interval_ms // 200,
             stamp=Stamp(Hlc(0, 0), 0),

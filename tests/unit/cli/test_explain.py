@@ -86,6 +86,7 @@ def role(state: State, reason: RoleReason, priority: int) -> RoleStatus:
         reason=reason,
         base_priority=Priority(priority or 150),
         priority=Priority(priority),
+        health=100 if priority else 0,
         since=ago(182_000),
         master="lb2",
     )

@@ -70,6 +70,7 @@ OURS = RoleStatus(
     since=ago(12_000),
     base_priority=Priority(150),
     priority=Priority(150),
+    health=100,
     term=Term(7),
     master="lb1",
 )
@@ -79,6 +80,7 @@ THEIRS = replace(
     reason=RoleReason.FOLLOWING,
     since=ago(11_000),
     priority=Priority(100),
+    health=100,
 )
 LB2 = PeerStatus(
     name="lb2",

@@ -27,7 +27,16 @@ from haagent.core.events import (
     StopRequested,
     Tick,
 )
-from haagent.core.identity import Ballot, BootId, GroupId, Priority, Term, group_id, node_id
+from haagent.core.identity import (
+    HEALTHY,
+    Ballot,
+    BootId,
+    GroupId,
+    Priority,
+    Term,
+    group_id,
+    node_id,
+)
 from haagent.core.messages import (
     Body,
     Coordinator,
@@ -83,6 +92,7 @@ HEADER = Header(
     state=State.BACKUP,
     base_priority=Priority(100),
     priority=Priority(100),
+    health=HEALTHY,
     interval_ms=1000,
     timeout_ms=3250,
     stamp=Stamp(Hlc(0, 0), 0),
@@ -169,6 +179,7 @@ def test_a_header_tells_the_whole_view_of_the_sender() -> None:
         state=State.LISTEN,
         base_priority=Priority(200),
         priority=Priority(0),
+        health=0,
         interval_ms=200,
         timeout_ms=650,
         stamp=header.stamp,

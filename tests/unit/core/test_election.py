@@ -10,6 +10,7 @@ from haagent.core.clocks import Hlc, Stamp
 from haagent.core.election import Election, Say
 from haagent.core.events import DatagramReceived
 from haagent.core.identity import (
+    HEALTHY,
     NOT_ELECTABLE,
     Ballot,
     BootId,
@@ -85,6 +86,7 @@ class Stage:
         *,
         state: State = State.BACKUP,
         priority: int = 100,
+        health: int = HEALTHY,
         term: int = 0,
     ) -> list[Say]:
         """Let ``sender`` be met if it is new, and say ``body``."""
@@ -100,6 +102,7 @@ class Stage:
             state=state,
             base_priority=Priority(100),
             priority=Priority(priority),
+            health=health if priority else 0,
             interval_ms=200,
             timeout_ms=650,
             stamp=Stamp(Hlc(0, 0), 0),
@@ -451,3 +454,121 @@ def test_while_two_others_settle_who_is_master_the_better_one_is_followed() -> N
     stage.hears(330, LB3, state=State.MASTER, priority=100, term=8)
 
     assert (followed, stage.election.master) == (LB2, LB3)
+
+
+def demoted(by: int = 1, *, better_off: int | None = None) -> Stage:
+    """lb1 is master of priority 200 when a check demotes it; lb2, of priority 1, may be there."""
+    stage = mastering(priority=200)
+    if better_off is not None:
+        stage.hears(1100, LB2, priority=1, health=better_off)
+    stage.election.set_health(at(1200), released=False, demoted_by=by)
+    return stage
+
+
+def test_a_demoted_master_hands_over_to_whoever_is_better_off_whatever_its_priority() -> None:
+    stage = demoted(better_off=HEALTHY)
+
+    assert (stage.election.state, stage.election.rank[0]) == (State.RESIGNING, HEALTHY - 1)
+
+
+@pytest.mark.parametrize("health", [HEALTHY - 1, HEALTHY - 2])
+def test_a_demoted_master_stays_where_nobody_is_better_off(health: int) -> None:
+    stage = demoted(better_off=health)
+
+    assert stage.election.state is State.MASTER
+    assert stage.hears(1300, LB2, priority=1, health=health) == []
+    stage.election.tick(at(1301))
+    assert stage.election.state is State.MASTER
+
+
+def test_a_demoted_master_hands_over_as_soon_as_somebody_is_better_off() -> None:
+    stage = demoted(by=2, better_off=HEALTHY - 2)
+    stage.hears(1300, LB2, priority=1, health=HEALTHY - 1)
+
+    (prepare,) = stage.election.tick(at(1300))
+
+    assert isinstance(prepare.body, Resign)
+    assert prepare.body.successor == LB2
+
+
+def test_a_demoted_master_that_is_paused_stays() -> None:
+    stage = mastering(priority=200)
+    stage.hears(1100, LB2, priority=1)
+    stage.election.steer(at(1150), maintenance=False, paused=True)
+
+    stage.election.set_health(at(1200), released=False, demoted_by=1)
+
+    assert stage.election.state is State.MASTER
+
+
+def test_a_demoted_agent_is_electable_and_objects_to_nobody_that_is_better_off() -> None:
+    stage = mastering(priority=200)
+    stage.hears(1100, LB2, state=State.MASTER, priority=210)
+    stage.hears(1100, LB3, priority=1)
+    stage.election.set_health(at(1200), released=False, demoted_by=1)
+    stage.hears(1250, LB2, Goodbye(reason=RoleReason.STOPPING), priority=0, state=State.FAULT)
+
+    (said, *_) = stage.hears(1251, LB3, vote(term=2, kind=ElectionKind.PRE), priority=1)
+
+    assert isinstance(said.body, Answer)
+    assert (said.body.objection, stage.election.priority) == (None, 200)
+
+
+def test_the_health_of_one_that_is_not_electable_is_0() -> None:
+    assert Stage().election.health == 0
+
+
+def test_a_master_is_released_by_a_check_and_says_so() -> None:
+    stage = mastering()
+
+    says = stage.election.set_health(at(1200), released=True, demoted_by=0)
+
+    assert says == [Say(Goodbye(reason=RoleReason.CHECK_FAILED))]
+    assert stage.election.state is State.FAULT
+
+
+def test_one_that_is_released_comes_back_by_listening() -> None:
+    stage = mastering()
+    stage.election.set_health(at(1200), released=True, demoted_by=0)
+    assert stage.election.set_health(at(1300), released=True, demoted_by=1) == []
+
+    stage.election.set_health(at(1400), released=False, demoted_by=0)
+
+    assert stage.election.state is State.LISTEN
+
+
+def test_a_link_that_returns_brings_nobody_back_whom_a_check_keeps_out() -> None:
+    stage = mastering()
+    stage.election.set_health(at(1200), released=True, demoted_by=0)
+    stage.election.link_changed(at(1300), up=False)
+    stage.election.link_changed(at(1400), up=True)
+
+    assert (stage.election.state, stage.election.reason) == (State.FAULT, RoleReason.CHECK_FAILED)
+
+
+def test_a_check_that_passes_brings_nobody_back_whose_link_is_down() -> None:
+    stage = mastering()
+    stage.election.link_changed(at(1200), up=False)
+    stage.election.set_health(at(1300), released=True, demoted_by=0)
+    stage.election.set_health(at(1400), released=False, demoted_by=0)
+
+    assert (stage.election.state, stage.election.reason) == (State.FAULT, RoleReason.LINK_DOWN)
+
+
+def test_a_check_that_fails_before_the_link_is_known_keeps_out() -> None:
+    stage = Stage()
+    stage.election.link_changed(at(100), up=False)
+    stage.election.set_health(at(200), released=True, demoted_by=0)
+
+    assert stage.election.link_changed(at(300), up=True) == []
+    assert stage.election.state is State.FAULT
+
+
+def test_an_agent_that_could_not_claim_does_not_return_while_a_check_keeps_it_out() -> None:
+    stage = mastering()
+    stage.election.claim_failed(at(1200))
+    stage.election.set_health(at(1300), released=True, demoted_by=0)
+
+    stage.election.tick(at(11_200))
+
+    assert (stage.election.state, stage.election.reason) == (State.FAULT, RoleReason.CHECK_FAILED)

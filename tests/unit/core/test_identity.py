@@ -1,6 +1,7 @@
 """Names become ids, ids become order; and the two kinds of time."""
 
 from haagent.core.identity import (
+    HEALTHY,
     BootId,
     NodeId,
     Priority,
@@ -30,11 +31,15 @@ def test_a_boot_id_keeps_within_64_bits() -> None:
 
 
 def test_the_higher_priority_ranks_above() -> None:
-    assert Rank(Priority(101), NodeId(1)) > Rank(Priority(100), NodeId(2))
+    assert Rank(HEALTHY, Priority(101), NodeId(1)) > Rank(HEALTHY, Priority(100), NodeId(2))
+
+
+def test_whoever_is_healthy_ranks_above_any_priority() -> None:
+    assert Rank(HEALTHY, Priority(1), NodeId(1)) > Rank(HEALTHY - 1, Priority(254), NodeId(2))
 
 
 def test_equal_priorities_are_told_apart_by_the_node() -> None:
-    assert Rank(Priority(100), NodeId(2)) > Rank(Priority(100), NodeId(1))
+    assert Rank(HEALTHY, Priority(100), NodeId(2)) > Rank(HEALTHY, Priority(100), NodeId(1))
 
 
 def test_durations_are_what_lies_between_two_instants() -> None:

@@ -25,7 +25,7 @@ from haagent.core.events import (
     StopRequested,
     Tick,
 )
-from haagent.core.identity import Ballot, BootId, Priority, Term, node_id
+from haagent.core.identity import HEALTHY, Ballot, BootId, Priority, Term, node_id
 from haagent.core.messages import (
     Answer,
     Body,
@@ -99,6 +99,7 @@ class Story:
             state=state,
             base_priority=Priority(100),
             priority=Priority(100),
+            health=HEALTHY,
             interval_ms=1000,
             timeout_ms=3250,
             stamp=Stamp(Hlc(0, 0), 0),

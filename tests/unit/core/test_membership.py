@@ -6,7 +6,7 @@ from random import Random
 
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import DatagramReceived
-from haagent.core.identity import BootId, GroupId, Priority, Term, group_id, node_id
+from haagent.core.identity import HEALTHY, BootId, GroupId, Priority, Term, group_id, node_id
 from haagent.core.membership import MAX_PENDING, Membership, Refused
 from haagent.core.messages import (
     Body,
@@ -53,6 +53,7 @@ def datagram(
         state=State.BACKUP,
         base_priority=Priority(100),
         priority=Priority(100),
+        health=HEALTHY,
         interval_ms=200,
         timeout_ms=600,
         stamp=Stamp(Hlc(0, 0), 0),

@@ -82,6 +82,7 @@ class Stage:
             state=State.LISTEN,
             base_priority=Priority(0),
             priority=Priority(0),
+            health=0,
             interval_ms=200,
             timeout_ms=650,
             stamp=Stamp(Hlc(0, 0), 0),

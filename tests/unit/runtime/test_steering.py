@@ -15,7 +15,7 @@ from haagent.config import load
 from haagent.control.haagent_pb2 import SteerReply, SteerRequest
 from haagent.core.agent import Agent
 from haagent.core.events import Steered
-from haagent.core.identity import BootId, NodeId, Priority, Term
+from haagent.core.identity import HEALTHY, BootId, NodeId, Priority, Term
 from haagent.core.messages import RoleReason, State
 from haagent.core.status import GroupStatus, PeerStatus, RoleStatus, Status
 from haagent.core.units import MonoNs, WallNs
@@ -33,6 +33,7 @@ ROLE = RoleStatus(
     since=MonoNs(0),
     base_priority=Priority(100),
     priority=Priority(100),
+    health=HEALTHY,
     term=Term(7),
     master="lb1",
 )

@@ -9,6 +9,7 @@ import pytest
 
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.identity import (
+    HEALTHY,
     Ballot,
     Priority,
     Term,
@@ -58,6 +59,7 @@ HEADER = Header(
     state=State.MASTER,
     base_priority=Priority(150),
     priority=Priority(140),
+    health=HEALTHY,
     interval_ms=200,
     timeout_ms=600,
     stamp=Stamp(Hlc(1_700_000_000_123, 2), 99_000),
@@ -348,9 +350,7 @@ def test_a_later_minor_version_is_read_as_far_as_it_is_known() -> None:
         + bytes([payload[6] | 0b1000_0000])
         + payload[7:14]
         + b"\x15"
-        + payload[15:59]
-        + b"\x32"
-        + payload[60:80]
+        + payload[15:80]
         + b"new."
         + payload[80:-20]
         + b"\x00\x02\x00\x03"
