@@ -9,6 +9,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
+from haagent.core.identity import is_name
 from haagent.core.settings import Detection, Preempt
 from haagent.core.units import DurationNs, milliseconds, seconds
 
@@ -16,7 +17,6 @@ E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
 
 _UNITS = {"h": seconds(3600), "m": seconds(60), "s": seconds(1), "ms": milliseconds(1)}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HAPROXY_NAME = re.compile(r"[A-Za-z0-9._:-]{1,127}")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[!-.0-9;-~]{1,15}")
 
@@ -70,7 +70,7 @@ def text(raw: object) -> str:
 
 def name(raw: object) -> str:
     """Return the name of a node, a cluster or a group."""
-    if not _NAME.fullmatch(text(raw)):
+    if not is_name(text(raw)):
         raise ValueError(
             "must be 1..63 letters, digits, '.', '_' or '-', beginning with a letter or digit"
         )

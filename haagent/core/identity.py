@@ -4,6 +4,7 @@ Node and group ids are the first bits of the SHA-256 of their names, so that eve
 agent derives the id of a peer from the name in its own file (ADR 0002).
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -35,6 +36,9 @@ HEALTHY = 100
 NO_TERM = Term(0)
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
 @dataclass(frozen=True, slots=True)
 class Ballot:
     """One candidacy, unique for ever: no answer to an old one can count for a new one."""
@@ -55,6 +59,14 @@ class Rank(NamedTuple):
     health: int
     priority: Priority
     node: NodeId
+
+
+def is_name(text: str) -> bool:
+    """Return whether ``text`` can name a node, cluster, group, class of nodes or service.
+
+    It fits into a path, an environment variable and a command of HAProxy without quotes.
+    """
+    return _NAME.fullmatch(text) is not None
 
 
 def node_id(name: str) -> NodeId:

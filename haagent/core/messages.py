@@ -316,8 +316,9 @@ class Load:
     """How busy the host of an app node is."""
 
     cpu_permille: int
-    """Of all its processors together."""
+    """0..1000, of all its processors together."""
     memory_permille: int
+    """0..1000."""
     queue_percent: int
     """Load average of one minute per processor; u16, saturates."""
 
@@ -328,6 +329,7 @@ class Service:
 
     name: str
     port: int
+    """1..65535."""
     weight: int
     """0..256, HAProxy's own range."""
     healthy: bool
@@ -355,23 +357,34 @@ class NodeHeartbeat:
     """Whether this is the last one: the node stops cleanly."""
     load: Load
     name: str
+    """What ``sender`` is made of."""
     node_class: str
     address: IPAddress
     """Where its services listen."""
     services: tuple[Service, ...]
+    """Each of another name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeAck:
-    """An agent's answer to an app node: proof wanted, and the pace that the agent dictates."""
+    """An agent's answer to an app node: proof wanted, and the pace that the agent dictates.
+
+    It names the heartbeat that it answers, so that an old one cannot be passed off as new: the
+    node takes only answers to its own boot, and of each agent only to later and later heartbeats.
+    """
 
     destination: NodeId
     agent: NodeId
+    boot: BootId
+    sequence: int
+    """Of the heartbeat that is answered."""
     nonce: int
     """u64, not 0; a node that returns it in its next heartbeat lives in this boot."""
     interval_ms: int
+    """u16, not 0."""
     jitter_ms: int
-    """Each heartbeat may come so much earlier or later, so that a fleet stays spread."""
+    """Each heartbeat may come so much earlier or later, so that a fleet stays spread; less than
+    the interval."""
 
 
 Body: TypeAlias = (

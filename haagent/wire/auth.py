@@ -10,7 +10,7 @@ a code proves who wrote the bytes, not when.
 import hmac
 from collections.abc import Iterable
 
-from haagent.core.identity import GroupId, cluster_id, group_id
+from haagent.core.identity import GroupId, NodeId, cluster_id, group_id
 from haagent.core.settings import IPAddress
 
 KEY_ID = 1
@@ -21,6 +21,7 @@ MAC_SIZE = 16
 
 _DIGEST_SIZE = 32
 _PEER = "peer"
+_NODE = "node"
 
 
 def hkdf_sha256(key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
@@ -51,6 +52,25 @@ def derive_key(cluster_key: bytes, cluster: str, group: str, purpose: str) -> by
     parts = [text.encode() for text in ("haagent/1", cluster, group, purpose)]
     info = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
     return hkdf_sha256(cluster_key, salt=b"", info=info, size=_DIGEST_SIZE)
+
+
+def derive_node_key(cluster_key: bytes, cluster: str, node: NodeId) -> bytes:
+    """Return the 32-byte key of an app node, which is all that its host has to know.
+
+    It leads neither back to the cluster key nor to the key of another node.
+
+    Source: :func:`derive_key`, with the id of the node in 16 hexadecimal digits for the group.
+    """
+    return derive_key(cluster_key, cluster, f"{node:016x}", _NODE)
+
+
+def node_mac(covered: bytes, key: bytes) -> bytes:
+    """Return the code over what an app node says, or what is said to it.
+
+    Shape: 16 bytes.
+    Source: RFC 2104 (HMAC), 5 (truncation).
+    """
+    return hmac.digest(key, covered, "sha256")[:MAC_SIZE]
 
 
 class Keyring:

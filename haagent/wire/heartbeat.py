@@ -26,18 +26,13 @@ from haagent.core.messages import (
 from haagent.core.settings import IPAddress
 from haagent.wire.auth import KEY_ID, MAC_SIZE, Keyring
 from haagent.wire.body import pack, unpack
+from haagent.wire.prefix import MAGIC, MAX_SIZE, VERSION, refuse
 from haagent.wire.tlv import MalformedError, count, member, node
-
-MAX_SIZE = 1232
-"""A payload this long passes every IPv6 link in one piece: 1280 - 40 - 8 (RFC 8200 5)."""
 
 HOP_LIMIT = 255
 """Only a sender on the same link can deliver this TTL or hop limit (GTSM, RFC 5082 3)."""
 
-_MAGIC = b"HA"
-_MAJOR, _MINOR = 1, 0
-_PREFIX = Struct("!2sBxHxBIHxB")
-"""Magic, version, total length, key id, cluster, group, path."""
+_GROUP_AND_PATH = Struct("!12xHxB")
 _HEADER = Struct("!2sBBHBBIHBBQQQQQBBBBHHQQ")
 _STATE_FLAGS = Flag.UNICAST | Flag.ELECTABLE | Flag.RESTARTING | Flag.PAUSED
 _KIND_FLAGS = sum(kind.value for kind in ElectionKind)
@@ -68,7 +63,7 @@ def decode(payload: bytes, keyring: Keyring, source: IPAddress, ttl: int) -> Dat
     refusal = _refuse_prefix(payload, keyring, ttl)
     if refusal is not None:
         return refusal
-    *_, group, path = _PREFIX.unpack_from(payload)
+    group, path = _GROUP_AND_PATH.unpack_from(payload)
     covered, code = payload[:-MAC_SIZE], payload[-MAC_SIZE:]
     if not compare_digest(code, keyring.mac(covered, group=group, source=source, path=path)):
         return Discard(DiscardReason.BAD_MAC)
@@ -82,19 +77,10 @@ def _refuse_prefix(payload: bytes, keyring: Keyring, ttl: int) -> Discard | None
     """Return why ``payload`` is none of ours, as far as can be told without a key."""
     if ttl != HOP_LIMIT:
         return Discard(DiscardReason.BAD_TTL, f"{ttl} instead of {HOP_LIMIT}")
-    if not _HEADER.size + MAC_SIZE <= len(payload) <= MAX_SIZE:
-        return Discard(DiscardReason.MALFORMED, f"{len(payload)} bytes")
-    magic, version, size, key_id, cluster, group, _ = _PREFIX.unpack_from(payload)
-    if magic != _MAGIC:
-        return Discard(DiscardReason.MALFORMED, "not a datagram of haagent")
-    if version >> 4 != _MAJOR:
-        return Discard(DiscardReason.MALFORMED, f"version {version >> 4}.{version & 15}")
-    if size != len(payload):
-        return Discard(DiscardReason.MALFORMED, f"{len(payload)} bytes, says {size}")
-    if cluster != keyring.cluster:
-        return Discard(DiscardReason.OTHER_CLUSTER, f"{cluster:08x}")
-    if key_id != KEY_ID:
-        return Discard(DiscardReason.UNKNOWN_KEY, f"key {key_id}")
+    refusal = refuse(payload, keyring.cluster, _HEADER.size + MAC_SIZE)
+    if refusal is not None:
+        return refusal
+    group, _ = _GROUP_AND_PATH.unpack_from(payload)
     if group not in keyring:
         return Discard(DiscardReason.UNKNOWN_GROUP, f"group {group}")
     return None
@@ -103,8 +89,8 @@ def _refuse_prefix(payload: bytes, keyring: Keyring, ttl: int) -> Discard | None
 def _pack_header(header: Header, keyring: Keyring, message: int, flags: int, size: int) -> bytes:
     assert header.interval_ms > 0, "the interval is a promise"
     return _HEADER.pack(
-        _MAGIC,
-        _MAJOR << 4 | _MINOR,
+        MAGIC,
+        VERSION,
         message,
         size,
         flags,

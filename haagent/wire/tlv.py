@@ -29,12 +29,15 @@ class Tlv(IntEnum):
     BALLOT = 7
     OBJECT = 8
     DST = 10
+    SVC = 15
     NAME = 16
     PROPOSED = 17
     RESIGN = 18
     GOODBYE = 19
     ROLE = 20
     TARGET = 21
+    CLASS = 22
+    ADDRESS = 23
 
 
 GREATEST_COUNT = (1 << 63) - 1

@@ -36,7 +36,8 @@ from haagent.core.messages import (
 )
 from haagent.core.settings import IPAddress
 from haagent.wire.auth import Keyring
-from haagent.wire.heartbeat import MAX_SIZE, decode, encode
+from haagent.wire.heartbeat import decode, encode
+from haagent.wire.prefix import MAX_SIZE
 
 KEYRING = Keyring(bytes(32), "example", ["web", "mail"])
 SOURCE = IPv4Address("192.0.2.1")

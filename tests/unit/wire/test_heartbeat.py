@@ -40,7 +40,8 @@ from haagent.core.messages import (
     State,
 )
 from haagent.wire.auth import Keyring
-from haagent.wire.heartbeat import MAX_SIZE, decode, encode
+from haagent.wire.heartbeat import decode, encode
+from haagent.wire.prefix import MAX_SIZE
 
 KEYRING = Keyring(bytes(range(32)), "example", ["web"])
 SOURCE = IPv4Address("192.0.2.1")
