@@ -9,6 +9,7 @@ from itertools import chain
 
 from haagent.config import addresses, values
 from haagent.config.document import Document
+from haagent.config.hooks import hook_contradictions, hook_doubts
 from haagent.config.model import File
 from haagent.config.problems import Place, Problem
 from haagent.config.rules import host_name, once, repeated, routed_groups
@@ -33,6 +34,7 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from _server_groups(document)
     yield from _own_node(document, node)
     yield from _sockets(document)
+    yield from hook_contradictions(document)
 
 
 def doubts(document: Document) -> Iterator[Problem]:
@@ -42,6 +44,7 @@ def doubts(document: Document) -> Iterator[Problem]:
         for place, _ in document.find("heartbeat.paths.*.reference"):
             text = "has no effect with profile fixed, which asks nobody"
             yield document.at_key(place, text)
+    yield from hook_doubts(document)
     virtual = {address for _, address in _virtual_addresses(document)}
     for place, endpoint in document.select(f"{_SERVERS}.address", addresses.endpoint):
         if endpoint.address in virtual:

@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 from types import NoneType, UnionType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -11,7 +11,7 @@ from haagent.config.document import Document
 from haagent.config.model import Section
 from haagent.config.problems import Place, Problem
 
-LATER = {"checks", "hooks", "nodes"}
+LATER = {"checks", "nodes"}
 """Keys of the design that a later version will have; a nearest key would mislead."""
 
 _STRUCTURE = {
@@ -69,7 +69,7 @@ def _bare(annotation: Any) -> Any:
     """Return the type without ``Annotated`` and ``| None``."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
-    if get_origin(annotation) is UnionType:
+    if get_origin(annotation) in (UnionType, Union):
         return _bare(next(arg for arg in get_args(annotation) if arg is not NoneType))
     return annotation
 

@@ -12,6 +12,7 @@ from haagent.config import values
 from haagent.config.checks import contradictions, doubts
 from haagent.config.document import Document, read
 from haagent.config.explain import explain
+from haagent.config.hooks import group_hooks, hook_lacking
 from haagent.config.key import KeyFileError, read_key
 from haagent.config.model import (
     File,
@@ -78,7 +79,7 @@ def load(path: Path) -> Loaded:
         state_dir=home / file.state_dir,
         control_socket=home / file.control_socket,
         doubts=tuple(doubts(document)),
-        lacking=tuple(_lacking(document, key_file)),
+        lacking=(*_lacking(document, key_file), *hook_lacking(document, home)),
     )
 
 
@@ -117,7 +118,7 @@ def _settings(file: File, home: Path) -> AgentSettings:
         node=str(file.node),
         cluster=file.cluster,
         heartbeat=_heartbeat(file.heartbeat),
-        groups=tuple(_group(name, section) for name, section in file.groups.items()),
+        groups=tuple(_group(name, section, home) for name, section in file.groups.items()),
         haproxy=_haproxy(file, file.haproxy, home) if file.haproxy else None,
         fence=file.fence.require if file.fence else FenceLevel.LIFETIME,
     )
@@ -130,8 +131,9 @@ def _heartbeat(section: HeartbeatSection) -> HeartbeatSettings:
     return HeartbeatSettings(**{"interval": section.profile.interval} | written)
 
 
-def _group(name: str, section: GroupSection) -> GroupSettings:
+def _group(name: str, section: GroupSection, home: Path) -> GroupSettings:
     written = _written(section) | {"name": name, "priority": Priority(section.priority)}
+    written["hooks"] = group_hooks(section.hooks, home)
     if section.preempt:
         written["preempt"] = section.preempt.when
     if section.preempt and section.preempt.delay:

@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from haagent.config import addresses, values
-from haagent.core.settings import FenceLevel, IPAddress, IPInterface, When
+from haagent.core.settings import FenceLevel, IPAddress, IPInterface, OnFail, When
 from haagent.core.units import DurationNs, milliseconds, seconds
 
 Name: TypeAlias = Annotated[str, PlainValidator(values.name)]
@@ -36,6 +36,13 @@ Interval: TypeAlias = Annotated[
     DurationNs, PlainValidator(values.duration(milliseconds(10), seconds(4)))
 ]
 """At most 4 s: a backup's timeout of 15 intervals travels in 16 bits of milliseconds."""
+Word: TypeAlias = Annotated[str, PlainValidator(values.word)]
+WebAddress: TypeAlias = Annotated[str, PlainValidator(values.web_address)]
+HookTimeout: TypeAlias = Annotated[
+    DurationNs, PlainValidator(values.duration(milliseconds(100), seconds(600)))
+]
+Retries: TypeAlias = Annotated[int, PlainValidator(values.whole(0, 10))]
+OnFailure: TypeAlias = Annotated[OnFail, PlainValidator(values.choice(OnFail))]
 Filled = BeforeValidator(values.filled)
 """Not pydantic's own minimal length: it would hide what is wrong with a single entry."""
 
@@ -60,11 +67,40 @@ class HeartbeatSection(Section):
     paths: Annotated[tuple[PathSection, ...], Filled]
 
 
+class HookSection(Section):
+    command: Annotated[tuple[Word, ...], Filled] | None = None
+    url: WebAddress | None = None
+    timeout: HookTimeout | None = None
+    retries: Retries | None = None
+    user: Text | None = None
+
+
+class BeforeClaimSection(Section):
+    command: Annotated[tuple[Word, ...], Filled]
+    timeout: HookTimeout | None = None
+    user: Text | None = None
+    on_fail: OnFailure | None = None
+
+
+Hook: TypeAlias = Annotated[HookSection, BeforeValidator(values.hook)]
+BeforeClaim: TypeAlias = Annotated[BeforeClaimSection, BeforeValidator(values.hook)]
+
+
+class HooksSection(Section):
+    master: Hook | None = None
+    backup: Hook | None = None
+    fault: Hook | None = None
+    stop: Hook | None = None
+    any: Hook | None = None
+    before_claim: BeforeClaim | None = None
+
+
 class GroupSection(Section):
     priority: Priority
     preempt: Preemption | None = None
     interface: Interface
     addresses: Annotated[tuple[VirtualAddress, ...], Filled]
+    hooks: HooksSection | None = None
 
 
 class ServerSection(Section):

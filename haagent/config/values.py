@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from haagent.core.identity import is_name
 from haagent.core.settings import Detection, Preempt
@@ -106,6 +107,39 @@ def socket_path(raw: object) -> str:
         requirement = f"must be a path of at most {SOCKET_PATH_BYTES} bytes"
         raise ValueError(requirement)
     return path(raw)
+
+
+def word(raw: object) -> str:
+    """Return one word of a command; what the kernel takes, so everything but a zero byte."""
+    if not text(raw) or "\0" in text(raw):
+        raise ValueError("must be text in quotes, and not empty")
+    return text(raw)
+
+
+def hook(raw: object) -> object:
+    """Return the mapping of a hook; the path of a program alone is short for one."""
+    if isinstance(raw, dict):
+        return raw
+    try:
+        program = path(raw)
+    except ValueError:
+        raise ValueError("must be the path of a program, or a mapping") from None
+    # A path, and never a name to be looked for in PATH.
+    return {"command": (program if "/" in program else f"./{program}",)}
+
+
+def web_address(raw: object) -> str:
+    """Return the address of a webhook."""
+    try:
+        parts = urlsplit(text(raw))
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not text(raw).isprintable() or " " in text(raw):
+        raise ValueError("must be a URL that begins with http:// or https://")
+    if parts.username is not None:
+        raise ValueError("must be a URL without user and password")
+    return text(raw)
 
 
 def truth(raw: object) -> bool:

@@ -143,6 +143,44 @@ class HookSettings:
     """Who runs the command; None: the agent's own user, who must not be root."""
 
 
+class OnFail(Enum):
+    """What a new master does when its ``before_claim`` has failed or has taken too long."""
+
+    CLAIM = "claim"
+    GIVE_WAY = "give_way"
+    """It steps down for a while, so that another agent may have more luck."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeforeClaim:
+    """What a new master waits for before it claims the addresses."""
+
+    command: tuple[str, ...]
+    timeout: DurationNs = seconds(2)
+    user: str | None = None
+    """As in :class:`HookSettings`."""
+    on_fail: OnFail = OnFail.CLAIM
+
+    @property
+    def hook(self) -> HookSettings:
+        """What runs; never a second time, for nobody would wait for that."""
+        return HookSettings(command=self.command, timeout=self.timeout, retries=0, user=self.user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupHooks:
+    """What runs when the role of this agent in a group has changed."""
+
+    master: HookSettings | None = None
+    backup: HookSettings | None = None
+    fault: HookSettings | None = None
+    stop: HookSettings | None = None
+    """The agent ends, or has left the group."""
+    any: HookSettings | None = None
+    """Each of these, beside the one of its own."""
+    before_claim: BeforeClaim | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSettings:
     """A set of virtual addresses that move together."""
@@ -154,6 +192,7 @@ class GroupSettings:
     preempt: Preempt = Preempt.AFTER
     preempt_after: DurationNs = seconds(5)
     """Used with ``Preempt.AFTER`` only."""
+    hooks: GroupHooks = GroupHooks()
 
     @property
     def id(self) -> GroupId:

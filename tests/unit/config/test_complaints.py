@@ -394,7 +394,7 @@ def test_groups_whose_names_share_an_id_are_refused(complaints: Complain) -> Non
     ("key", "answer"),
     [
         ("clustr", "unknown key 'clustr', did you mean 'cluster'?"),
-        ("hooks", "key 'hooks' is not supported by this version"),
+        ("nodes", "key 'nodes' is not supported by this version"),
         ("volume", "unknown key 'volume'"),
         ("<<", "merge keys are not supported, write the keys out"),
     ],
