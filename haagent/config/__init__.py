@@ -1,4 +1,4 @@
-"""The operator's YAML file, checked whole, as settings of the core; and the cluster key.
+"""The operator's YAML file, checked whole, as settings of the core; and the keys.
 
 :func:`load` raises one :class:`ConfigurationError` that names every problem of the file with
 its line and column.  Nothing here runs as root, opens a socket or looks at a peer.
@@ -6,7 +6,7 @@ its line and column.  Nothing here runs as root, opens a socket or looks at a pe
 What this package does not do: keep a file in force, or reload one (``haagent.runtime``).
 """
 
-from haagent.config.key import KeyFileError, new_key, read_key
+from haagent.config.key import KeyFileError, new_key, new_node_key, read_key, read_node_key
 from haagent.config.load import Loaded, load
 from haagent.config.problems import ConfigurationError, Problem
 
@@ -17,5 +17,7 @@ __all__ = [
     "Problem",
     "load",
     "new_key",
+    "new_node_key",
     "read_key",
+    "read_node_key",
 ]
