@@ -136,11 +136,12 @@ class SetBackends:
 
 @dataclass(frozen=True, slots=True)
 class AckNode:
-    """An app node is answered."""
+    """An app node is answered, by the way that it was heard."""
 
     ack: NodeAck
     destination: IPAddress
     port: int
+    way: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

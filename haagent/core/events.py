@@ -32,6 +32,8 @@ class NodeHeard:
     source: IPAddress
     port: int
     """Where an answer goes."""
+    way: int
+    """Which interface and address of ours it came by; an answer goes back by the same."""
     received_at: MonoNs
     heartbeat: NodeHeartbeat
 
