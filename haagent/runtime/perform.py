@@ -1,7 +1,7 @@
 """Performs what the core asks for, in the order in which it asks.
 
 An effect that fails becomes an ``ActionFailed`` event, never an exception.  Only addresses
-are waited for; HAProxy, the disk and the log have tasks or threads of their own.
+are waited for; HAProxy, the disk and the log have threads of their own.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import assert_never
 from haagent.adapters import clock
 from haagent.adapters.datagrams import Datagrams
 from haagent.adapters.fence import Fence
-from haagent.adapters.haproxy_runtime import HAProxyRuntime
+from haagent.adapters.haproxy.runtime import HAProxyRuntime
 from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.datagrams import Datagrams, Received
 from haagent.adapters.fence import Fence
-from haagent.adapters.haproxy_runtime import HAProxyRuntime
+from haagent.adapters.haproxy.runtime import HAProxyRuntime
 from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from haagent.adapters.haproxy_runtime import HAProxyRuntime
+from haagent.adapters.haproxy.runtime import HAProxyRuntime
 from haagent.core.actions import Backend, Server
 from haagent.core.events import BackendsObserved, Event
 from tests.adapters.conftest import Pair
@@ -652,7 +652,7 @@ def test_a_socket_that_nobody_accepts_on_does_not_stop_the_loop(tmp_path: Path) 
             beats += 1
             await asyncio.sleep(0.01)
         await watched.until(lambda observed: "did not answer" in observed.trouble)
-        await watched.until(lambda observed: "did not answer" not in observed.trouble)
+        await watched.until(lambda observed: "accepts no connection" in observed.trouble)
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)

@@ -12,22 +12,28 @@ from hypothesis import given, strategies as st
 
 from haagent.core.actions import Backend, Server
 from haagent.core.events import BackendsObserved
-from haagent.wire.haproxy import (
+from haagent.wire.haproxy.changes import Change, Stage, in_order, is_urgent, observe, plan
+from haagent.wire.haproxy.framing import (
     MAX_BATCH_BYTES,
     MAX_BATCH_COMMANDS,
-    Change,
-    Held,
     batches,
-    observe,
-    plan,
-    read_table,
     replies,
     request,
+)
+from haagent.wire.haproxy.tables import (
+    Held,
+    Tables,
+    read_health,
+    read_process,
+    read_table,
     show,
 )
 
 HEADER = (
-    "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight ...\n"
+    "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight"
+    " srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health"
+    " srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port"
+    " srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n"
 )
 A1 = Server(name="a1", address=IPv4Address("192.0.2.1"), port=80, weight=100, check=True)
 A2 = Server(name="a2", address=IPv6Address("2001:db8::2"), port=80, weight=7, check=False)
@@ -39,6 +45,7 @@ HELD_A1 = Held(
     check=True,
     in_maintenance=False,
     in_service=True,
+    draining=False,
     forced_down=False,
 )
 CHECK = "check inter 1s fastinter 200ms fall 2 rise 1"
@@ -66,7 +73,7 @@ def app(*servers: Server) -> Backend:
 
 def commands(backend: Backend, *held: Held) -> list[str]:
     changes = plan(backend, {server.name: server for server in held})
-    return [command for change in changes for command in change.commands]
+    return in_order(changes)
 
 
 # Framing
@@ -123,6 +130,53 @@ def test_a_table_tells_each_server() -> None:
     }
 
 
+def test_columns_are_found_by_name_whatever_a_version_adds() -> None:
+    newer = HEADER.replace("srv_id ", "srv_id srv_new ") + row().replace("4 a1", "4 9 a1")
+
+    assert read_table(newer) == {"a1": HELD_A1}
+
+
+def test_a_table_that_lacks_a_column_is_no_table() -> None:
+    answer = HEADER.replace("srv_port", "port") + row()
+
+    assert read_table(answer) == answer
+
+
+def test_a_row_that_is_known_is_not_read_again_and_one_that_is_gone_is_forgotten() -> None:
+    tables = Tables()
+    first = tables.read("app", HEADER + row())
+    again = tables.read("app", HEADER + row())
+    tables.read("app", HEADER)
+    anew = tables.read("app", HEADER + row())
+    assert isinstance(first, dict)
+    assert isinstance(again, dict)
+    assert isinstance(anew, dict)
+
+    assert again["a1"] is first["a1"]
+    assert anew["a1"] is not first["a1"]
+
+
+def test_haproxys_own_word_and_last_check_are_told_of_each_server() -> None:
+    answer = (
+        "# pxname,svname,status,weight,check_status,check_code,last_chk,\n"
+        'app,a1,UP,1,L4OK,,"fine, thanks",\napp,a2,no check,1,,,,\napp\n'
+    )
+
+    assert read_health(answer) == {"a1": "UP L4OK", "a2": "no check"}
+
+
+@pytest.mark.parametrize("answer", ["", "No such proxy.", "# pxname,svname\napp,a1\n"])
+def test_what_is_no_table_tells_of_no_health(answer: str) -> None:
+    assert read_health(answer) == {}
+
+
+def test_a_process_is_known_by_number_and_start() -> None:
+    answer = "Name: HAProxy\nPid: 7\nUptime_sec: 3\nStart_time_sec: 99\n"
+
+    assert read_process(answer) == "Pid: 7 Start_time_sec: 99"
+    assert read_process("Permission denied") == ""
+
+
 def test_a_table_without_rows_is_an_empty_backend() -> None:
     assert read_table(HEADER) == {}
 
@@ -142,9 +196,14 @@ def test_a_table_without_rows_is_an_empty_backend() -> None:
 def test_administrative_states_say_what_serves(
     admin: int, in_maintenance: bool, in_service: bool
 ) -> None:
-    assert read_table(HEADER + row(admin=admin)) == {
-        "a1": replace(HELD_A1, in_maintenance=in_maintenance, in_service=in_service)
-    }
+    held = replace(
+        HELD_A1,
+        in_maintenance=in_maintenance,
+        in_service=in_service,
+        draining=bool(admin & 0x18),
+    )
+
+    assert read_table(HEADER + row(admin=admin)) == {"a1": held}
 
 
 @pytest.mark.parametrize(
@@ -192,9 +251,9 @@ def test_a_new_server_is_added_checked_and_made_ready() -> None:
         Change(
             "app/a1",
             (
-                f"add server app/a1 192.0.2.1:80 weight 100 {CHECK}",
-                "enable health app/a1",
-                "set server app/a1 state ready",
+                (Stage.ADD, f"add server app/a1 192.0.2.1:80 weight 100 {CHECK}"),
+                (Stage.ADD, "enable health app/a1"),
+                (Stage.ADD, "set server app/a1 state ready"),
             ),
         )
     ]
@@ -208,12 +267,59 @@ def test_an_unchecked_server_can_be_checked_later() -> None:
     ]
 
 
-def test_new_servers_come_before_old_ones_go() -> None:
+def test_new_servers_come_before_the_last_old_one_goes() -> None:
+    """So that the backend is not empty between."""
     assert commands(app(A2), HELD_A1) == [
         *commands(app(A2)),
         "set server app/a1 state maint",
         "del server app/a1",
     ]
+
+
+def test_who_is_dead_goes_before_anybody_comes_where_another_remains() -> None:
+    a3 = replace(HELD_A1, name="a3")
+    new = replace(A1, name="a0")
+
+    assert commands(app(new, A1), HELD_A1, a3) == [
+        "set server app/a3 state maint",
+        *commands(app(new)),
+        "del server app/a3",
+    ]
+
+
+def test_a_weight_of_nothing_is_as_urgent_as_a_death() -> None:
+    a3 = replace(HELD_A1, name="a3", weight=50)
+    wanted = app(replace(A1, name="a0"), A1, replace(A1, name="a3", weight=0))
+
+    assert commands(wanted, HELD_A1, a3)[0] == "set server app/a3 weight 0"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        pytest.param({"in_service": False}, id="is drained"),
+        pytest.param({"weight": 0}, id="has no share"),
+        pytest.param({"address": IPv4Address("192.0.2.9")}, id="is elsewhere"),
+    ],
+)
+def test_the_last_server_of_use_is_kept_until_others_are_there(last: dict[str, Any]) -> None:
+    dead = replace(HELD_A1, name="dead")
+
+    given = commands(app(A1, replace(A1, name="new")), replace(HELD_A1, **last), dead)
+
+    assert given[-2:] == ["set server app/dead state maint", "del server app/dead"]
+
+
+def test_only_another_share_of_the_requests_can_wait() -> None:
+    def urgent(wanted: Backend, *held: Held) -> list[bool]:
+        return [*map(is_urgent, plan(wanted, {server.name: server for server in held}))]
+
+    assert urgent(app(A1), replace(HELD_A1, weight=7)) == [False]
+    assert urgent(app(A1), replace(HELD_A1, port=7)) == [True]
+    assert urgent(app(A1)) == [True]
+    assert urgent(app(), HELD_A1) == [True]
+    both = replace(HELD_A1, name="a3")
+    assert urgent(app(A1, replace(A1, name="a3", weight=0)), HELD_A1, both) == [True]
 
 
 def test_a_server_in_maintenance_that_is_not_wanted_is_only_deleted() -> None:

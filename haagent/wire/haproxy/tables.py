@@ -1,0 +1,167 @@
+"""What HAProxy answers, read: the servers of a backend, their health, the process itself.
+
+Columns are found by the name in the head line, never by their place, which differs between
+versions.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from operator import itemgetter
+from typing import TypeAlias
+
+from haagent.core.actions import Backend, Server
+from haagent.core.settings import IPAddress
+
+SHOW_PROCESS = "show info"
+"""Asks for what :func:`read_process` reads."""
+
+_NAME = re.compile(r"[\w.:-]+", re.ASCII)
+"""HAProxy's own rule for names."""
+
+_FORCED_MAINTENANCE = 0x01
+_OUT_OF_SERVICE = 0x3B
+"""Maintenance or drain, forced, inherited or for want of an address."""
+_MAINTENANCE = 0x23
+_CHECK_ENABLED = 0x04
+_STOPPED = "0"
+
+_COLUMNS = (
+    "srv_name",
+    "srv_addr",
+    "srv_op_state",
+    "srv_admin_state",
+    "srv_uweight",
+    "srv_check_state",
+    "srv_agent_state",
+    "srv_port",
+)
+_HEALTH = ("svname", "status", "check_status")
+_PROCESS = ("Pid: ", "Start_time_sec: ")
+"""Lines of ``show info``.  The first alone may be the same after the restart of a container."""
+
+_Row: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One server as HAProxy has it."""
+
+    name: str
+    address: IPAddress | None
+    """None for a name that is not resolved and for a Unix socket."""
+    port: int
+    weight: int
+    check: bool
+    """Whether health checks are made."""
+    in_maintenance: bool
+    """Forced into it, which ``del server`` requires."""
+    in_service: bool
+    """Neither in maintenance nor draining; a failed health check does not count."""
+    draining: bool
+    """Out of service, but not in maintenance."""
+    forced_down: bool
+    """Down although nothing checks it: by ``health down``, or ``disable health`` while down."""
+
+    def serves(self, server: Server) -> bool:
+        """Return whether nothing has to be done for ``server``."""
+        return (
+            self.in_service
+            and not self.forced_down
+            and self.weight == server.weight
+            and self.port == server.port
+            and self.check == server.check
+            and self.address == server.address
+        )
+
+
+Table: TypeAlias = dict[str, Held] | str
+"""The servers of one backend by name; or what HAProxy said instead."""
+
+
+def show(backend: Backend) -> str:
+    """Return the command whose answer :func:`read_table` reads."""
+    return f"show servers state {backend.name}"
+
+
+def show_health(backend: Backend) -> str:
+    """Return the command whose answer :func:`read_health` reads; 4 is a server, -1 are all."""
+    return f"show stat {backend.name} 4 -1"
+
+
+class Tables:
+    """Reads tables of the same backends again and again: what has not changed costs little."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[_Row, Held]] = {}
+
+    def read(self, backend: str, answer: str) -> Table:
+        """Return what ``show servers state`` tells; the answer itself when it is no such table.
+
+        Shape: the version, a comment with the names of the columns, a line for each server.
+        """
+        known = self._known.get(backend, {})
+        try:
+            of_row, rows = _columns(answer)
+            held = {row: known.get(row) or _held(row) for row in map(of_row, rows)}
+        except (ValueError, IndexError):
+            return answer
+        self._known[backend] = held
+        return {server.name: server for server in held.values()}
+
+
+def read_table(answer: str) -> Table:
+    """Return what :meth:`Tables.read` does, of a backend that is read once."""
+    return Tables().read("", answer)
+
+
+def read_health(answer: str) -> dict[str, str]:
+    """Return HAProxy's own word for each server, and the last check: ``UP L4OK``.
+
+    Empty when the answer is no such table.
+    """
+    head, *rows = answer.removeprefix("# ").splitlines() or [""]
+    names = head.split(",")
+    if not set(_HEALTH) <= set(names):
+        return {}
+    places = [names.index(name) for name in _HEALTH]
+    last = max(places)
+    # What is quoted, and may hold a comma, stands behind.
+    split = [row.split(",", last + 1) for row in rows]
+    found = ([cells[place] for place in places] for cells in split if len(cells) > last)
+    return {name: f"{status} {check}".strip() for name, status, check in found}
+
+
+def read_process(answer: str) -> str:
+    """Return what no other process of HAProxy has in common with this one."""
+    return " ".join(line for line in answer.splitlines() if line.startswith(_PROCESS))
+
+
+def _columns(answer: str) -> tuple[Callable[[list[str]], _Row], list[list[str]]]:
+    """Return what takes our columns from a row, and the rows.  Raises: ValueError."""
+    version, head, *rows = answer.splitlines()
+    if version != "1" or not head.startswith("# "):
+        raise ValueError(version)
+    names = head.removeprefix("# ").split()
+    return itemgetter(*map(names.index, _COLUMNS)), [row.split() for row in rows]
+
+
+def _held(row: _Row) -> Held:
+    name, address, state, admin, weight, check, agent, port = row
+    if not _NAME.fullmatch(name):
+        raise ValueError(name)
+    in_service = not int(admin) & _OUT_OF_SERVICE
+    return Held(
+        name=name,
+        address=None if address == "-" else ip_address(address),
+        port=int(port),
+        weight=int(weight),
+        check=bool(int(check) & _CHECK_ENABLED),
+        in_maintenance=bool(int(admin) & _FORCED_MAINTENANCE),
+        in_service=in_service,
+        draining=not in_service and not int(admin) & _MAINTENANCE,
+        forced_down=(
+            in_service and state == _STOPPED and not (int(check) | int(agent)) & _CHECK_ENABLED
+        ),
+    )
