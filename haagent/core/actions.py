@@ -144,11 +144,15 @@ class AckNode:
     way: int
 
 
+Fact: TypeAlias = tuple[str, str | int | tuple[str, ...] | None]
+"""Something that a hook is told, by its name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHook:
-    """An operator's hook runs, after those before it in the same queue.
+    """An operator's hook runs, after those before it in the same lane.  Answered by HookEnded.
 
-    Of several that wait in a queue only the newest runs.
+    Of several that wait in a lane only the newest runs.
     """
 
     queue: str
@@ -156,8 +160,19 @@ class RunHook:
     kind: str
     """The key that it stands under in the file: ``master``, ``on_dead``."""
     hook: HookSettings
-    facts: tuple[tuple[str, str | int | None], ...]
-    """What it is told, by name."""
+    facts: tuple[Fact, ...]
+
+    @property
+    def lane(self) -> tuple[str, str]:
+        """The queue; what has to run beside its others has a lane of its own in it."""
+        return self.queue, self.kind if self.kind in {"any", "before_claim"} else ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelHook:
+    """A hook ends, or does not begin; nobody wants to know how it ended."""
+
+    action: RunHook
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +258,7 @@ Action: TypeAlias = (
     | SetBackends
     | AckNode
     | RunHook
+    | CancelHook
     | WatchProcesses
     | ReserveTerm
     | CountDiscard

@@ -37,6 +37,7 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     ForeignAddressSeen,
+    HookEnded,
     HostAnswered,
     LinkChanged,
     NodesHeard,
@@ -51,6 +52,7 @@ from haagent.core.events import (
     Tick,
 )
 from haagent.core.group import Group
+from haagent.core.hooks import Hooks
 from haagent.core.identity import NO_TERM, BootId, GroupId, Term
 from haagent.core.inquiry import Inquiry
 from haagent.core.journal import Journal
@@ -111,6 +113,7 @@ class Agent:
         self._boot = boot
         self._clocks = Clocks()
         self._journal = Journal(self._clocks)
+        self._hooks = Hooks(self._journal)
         self._membership = Membership(self._node, boot, self._timing, random)
         self._outbox = Outbox(
             node=self._node,
@@ -161,6 +164,7 @@ class Agent:
         actions += self._update_backends()
         actions += self._watch_processes()
         actions += self._journal.take()
+        actions += self._hooks.take()
         actions += self._finish()
         self._due = self._next_due()
         return actions
@@ -180,6 +184,7 @@ class Agent:
             groups=overview.groups(),
             peers=overview.peers(),
             haproxy=self._backends.status() if self._backends else None,
+            hooks=self._hooks.status(),
             alarms=self._journal.alarms,
             records=self._journal.records,
         )
@@ -225,10 +230,8 @@ class Agent:
                 return self._link_changed(now, interface, up=up)
             case AddressRemoved() | ForeignAddressSeen():
                 return self._disturbed(now, event)
-            case ActionDone():
-                return self._done(now, event)
-            case ActionFailed():
-                return self._failed(now, event)
+            case ActionDone() | ActionFailed() | HookEnded():
+                return self._settled(now, event)
             case BackendsObserved():
                 return self._observe_backends(now, event)
             case StopRequested() | RestartRequested():
@@ -399,6 +402,19 @@ class Agent:
                 actions += group.address_seen(now, event.address, event.mac)
         return actions
 
+    def _settled(self, now: Moment, event: ActionDone | ActionFailed | HookEnded) -> list[Action]:
+        match event:
+            case ActionDone():
+                return self._done(now, event)
+            case ActionFailed():
+                return self._failed(now, event)
+            case HookEnded():
+                self._hooks.ended(now, event)
+                actions: list[Action] = []
+                for group in self._groups.values():
+                    actions += group.hook_ended(now, event)
+                return actions
+
     def _done(self, now: Moment, event: ActionDone) -> list[Action]:
         match event.action:
             case ClaimAddress() | ReleaseAddress() as action:
@@ -446,7 +462,12 @@ class Agent:
         """Stop, but leave what we are master of to the next process, if the peers agree."""
         if self._stopping:
             return []
-        masters = [g for g in self._groups.values() if g.election.state is State.MASTER]
+        masters = [
+            group
+            for group in self._groups.values()
+            # What waits for a hook is not there to be kept.
+            if group.election.state is State.MASTER and group.hooks.before_claim is None
+        ]
         if not masters or self._begun is None:
             return self._stop(now)
         self._stopping = True
@@ -550,6 +571,7 @@ class Agent:
         self._terms[key] = group.election.term
         self._journal.record(now, "config.applied", "left", group=group.settings.name)
         self._forget_link(now, group.settings.interface)
+        self._hooks.forget(now, group.hooks.queue)
         for peer in self._membership.forget(key):
             peer.introduced = False
             self._journal.record(now, "peer.left", f"{peer.name} has no group in common with us")
@@ -662,6 +684,7 @@ class Agent:
             membership=self._membership,
             journal=self._journal,
             outbox=self._outbox,
+            hooks=self._hooks,
         )
 
     def _on_interface(self, interface: str) -> list[Group]:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from haagent.core.actions import Action, Backend
+from haagent.core.actions import Action, Backend, RunHook
 from haagent.core.messages import Datagram, DiscardReason, NodeHeartbeat
 from haagent.core.settings import AgentSettings, IPAddress
-from haagent.core.units import MonoNs
+from haagent.core.units import DurationNs, MonoNs
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,17 @@ class ActionFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HookEnded:
+    """A hook has ended, well or not; one that has failed may be tried again and end again."""
+
+    action: RunHook
+    ok: bool
+    text: str
+    """What became of it, in one line."""
+    took: DurationNs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendsObserved:
     """What the local HAProxy was seen to have, in the backends that we own."""
 
@@ -187,6 +198,7 @@ Event: TypeAlias = (
     | ForeignAddressSeen
     | ActionDone
     | ActionFailed
+    | HookEnded
     | BackendsObserved
     | StopRequested
     | Steered

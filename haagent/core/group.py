@@ -9,19 +9,23 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Concatenate, ParamSpec
 
-from haagent.core.actions import Action, AskAddress, ReserveTerm, Severity
+from haagent.core.actions import Action, AskAddress, CancelHook, ReserveTerm, Severity
 from haagent.core.election import Election, Say
+from haagent.core.events import HookEnded
+from haagent.core.group_hooks import GroupHooks
+from haagent.core.hooks import Hooks
 from haagent.core.identity import NO_TERM, NodeId, Term
 from haagent.core.journal import Journal
 from haagent.core.membership import Membership
 from haagent.core.messages import Heartbeat, RoleReason, State
 from haagent.core.outbox import Outbox
-from haagent.core.ownership import AddressAction, Ownership
+from haagent.core.ownership import Ownership
 from haagent.core.settings import (
     AgentSettings,
     GroupSettings,
     HeartbeatSettings,
     IPAddress,
+    OnFail,
     Preempt,
 )
 from haagent.core.units import (
@@ -62,10 +66,18 @@ class Group:
         membership: Membership,
         journal: Journal,
         outbox: Outbox,
+        hooks: Hooks,
     ) -> None:
         self.settings = group
         self.election = election
         self.ownership = Ownership(group, journal)
+        self.hooks = GroupHooks(
+            node=settings.node,
+            group=group,
+            election=election,
+            hooks=hooks,
+            membership=membership,
+        )
         self.config_hash = _config_hash(settings.heartbeat, group)
         self._node_name = settings.node
         self._membership = membership
@@ -112,19 +124,24 @@ class Group:
         match state.owns_addresses, election.state.owns_addresses:
             case True, False:
                 # Release first: a peer may act on our word at once, and then two hosts answer.
-                words = [*self.ownership.let_go(election.term), *words]
+                words = [*self.hooks.cancel(), *self.ownership.let_go(election.term), *words]
             case False, True:
                 words = [*self._take(now), *words]
             case True, True if election.term != term:
                 words += self.ownership.renew(now, election.term)
             case _:
                 pass
+        self.hooks.notice_role(now)
         return [*words, *self._reserve(now)]
+
+    def hook_ended(self, now: Moment, event: HookEnded) -> list[Action]:
+        """Take in that a hook has ended: the addresses may have waited for it."""
+        return self._go_on(now, self.hooks.ended(event))
 
     def reconfigure(self, now: Moment, group: GroupSettings) -> list[Action]:
         """Go on with ``group``; the peers hear of it at once."""
         self._journal.record(now, "config.applied", news(self.settings, group), group=group.name)
-        self.settings = group
+        self.settings = self.hooks.settings = group
         self.config_hash = _config_hash(self._timing, group)
         self.election.reconfigure(group)
         self._heartbeat_due = now.mono
@@ -165,6 +182,7 @@ class Group:
         if (self.due is None or now.mono < self.due) and not self.election.wants_out:
             return []
         actions = self.lead(now, Election.tick)
+        actions += self._wait_no_longer(now)
         actions += self.ownership.tick(now)
         if self.ownership.gives_up(now):
             actions += self.lead(now, Election.claim_failed)
@@ -212,6 +230,7 @@ class Group:
             self._ask_due,
             self._reserve_due,
             self.election.deadline(),
+            self.hooks.due,
             self.ownership.deadline(),
         )
 
@@ -232,11 +251,35 @@ class Group:
         interface = self.settings.interface
         return [AskAddress(interface=interface, address=a) for a in self.settings.addresses]
 
-    def _take(self, now: Moment) -> list[AddressAction]:
+    def _take(self, now: Moment) -> list[Action]:
         election = self.election
         if election.reason is RoleReason.RESTARTED and election.tenure is not None:
-            return self.ownership.keep(now, election.term, election.tenure.until)
-        return self.ownership.take(now, election.term)
+            self.hooks.goes_on()
+            return [*self.ownership.keep(now, election.term, election.tenure.until)]
+        run = self.hooks.hold_up(now)
+        if run is None:
+            return [*self.ownership.take(now, election.term)]
+        text = f"before_claim comes first, for {run.hook.timeout // 1_000_000} ms at most"
+        self._journal.record(now, "claim.waits", text, group=self.settings.name, term=election.term)
+        return [run]
+
+    def _wait_no_longer(self, now: Moment) -> list[Action]:
+        before = self.hooks.before_claim
+        outcome = self.hooks.overdue(now)
+        if outcome is None or before is None:
+            return []
+        return [CancelHook(before), *self._go_on(now, outcome)]
+
+    def _go_on(self, now: Moment, outcome: OnFail | None) -> list[Action]:
+        """Do what comes after ``before_claim``."""
+        match outcome:
+            case None:
+                return []
+            case OnFail.GIVE_WAY:
+                return self.lead(now, Election.claim_failed)
+            case OnFail.CLAIM:
+                self.hooks.notice_role(now)
+                return [*self.ownership.take(now, self.election.term)]
 
     def _role_changed(self, now: Moment, before: State) -> None:
         election = self.election
@@ -329,6 +372,8 @@ def news(old: GroupSettings, new: GroupSettings) -> str:
         text += f" {new.preempt_after // 1_000_000} ms"
     if new.interface != old.interface:
         text += f", on {new.interface} instead of {old.interface}"
+    if new.hooks != old.hooks:
+        text += ", other hooks"
     for word, these, those in (
         ("with", new.addresses, old.addresses),
         ("without", old.addresses, new.addresses),

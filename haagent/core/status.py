@@ -6,7 +6,7 @@ from haagent.core.actions import Backend, Record, Severity
 from haagent.core.identity import BootId, NodeId, Priority, Term
 from haagent.core.messages import RoleReason, State
 from haagent.core.settings import IPAddress, IPInterface
-from haagent.core.units import MonoNs
+from haagent.core.units import DurationNs, MonoNs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,20 @@ class BackendsStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HookStatus:
+    """How a hook ended last."""
+
+    queue: str
+    """``group web`` or ``node app1``."""
+    kind: str
+    """``master``, ``on_dead``."""
+    ok: bool
+    text: str
+    ended: MonoNs
+    took: DurationNs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
     """A condition that lasts and that an operator should end."""
 
@@ -106,6 +120,8 @@ class Status:
     peers: tuple[PeerStatus, ...]
     haproxy: BackendsStatus | None
     """None when no HAProxy is configured."""
+    hooks: tuple[HookStatus, ...]
+    """The newest last; those that have not run yet are missing."""
     alarms: tuple[Alarm, ...]
     records: tuple[Record, ...]
     """The newest records, oldest first."""

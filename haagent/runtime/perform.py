@@ -24,6 +24,7 @@ from haagent.core.actions import (
     AnnounceAddress,
     AskAddress,
     AskHost,
+    CancelHook,
     ClaimAddress,
     CloseFence,
     CountDiscard,
@@ -124,7 +125,7 @@ class Performer:
                 self._discards.count(clock.now().mono, source, reason)
             case Record():
                 log.write(action)
-            case Finished() | AckNode() | RunHook():
+            case Finished() | AckNode() | RunHook() | CancelHook():
                 pass
             case _:
                 assert_never(action)

@@ -28,6 +28,7 @@ from haagent.core.actions import (
     Record,
     ReleaseAddress,
     ReserveTerm,
+    RunHook,
     SendDatagram,
     Tenure,
     WatchProcesses,
@@ -39,6 +40,7 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     ForeignAddressSeen,
+    HookEnded,
     HostAnswered,
     LinkChanged,
     PathChanged,
@@ -373,6 +375,10 @@ class Host:
                 )
             case Finished(kept):
                 self._finish(kept)
+            case RunHook(kind="before_claim"):
+                # In no time, and well: what a hook of yours takes is for you to know.
+                ended = HookEnded(action=action, ok=True, text="done", took=DurationNs(0))
+                self._events.append(ended)
             case _:
                 pass
 

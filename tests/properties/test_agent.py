@@ -10,11 +10,13 @@ from hypothesis import given, settings, strategies as st
 from haagent.core.actions import (
     Action,
     AnnounceAddress,
+    CancelHook,
     ClaimAddress,
     CloseFence,
     Finished,
     OpenFence,
     ReleaseAddress,
+    RunHook,
     SendDatagram,
 )
 from haagent.core.agent import Agent
@@ -27,6 +29,7 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     ForeignAddressSeen,
+    HookEnded,
     HostAnswered,
     LinkChanged,
     ProcessEnded,
@@ -73,6 +76,8 @@ from haagent.core.ownership import AddressAction
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
+    BeforeClaim,
+    GroupHooks,
     GroupSettings,
     HAProxySettings,
     HeartbeatSettings,
@@ -107,6 +112,9 @@ SERVER = ServerSettings(
     of="lb2",
 )
 
+BEFORE = BeforeClaim(command=("mount",), timeout=milliseconds(100))
+"""What the second group waits for, which may end, or fail, or be silent."""
+
 SOURCE, GATEWAY = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.254")
 
 
@@ -127,6 +135,7 @@ def agent_settings(
                 addresses=(address, *beside[name]),
                 preempt=preempt,
                 preempt_after=milliseconds(300),
+                hooks=GroupHooks(before_claim=BEFORE) if name == "mail" else GroupHooks(),
             )
             for name, address in zip(["web", "mail"], ADDRESSES, strict=True)
             if name in names
@@ -282,6 +291,8 @@ class Life:
         self.done: list[Action] = []
         self.speaker: Header | None = None
         """Who spoke last, and so is challenged, if anybody."""
+        self.awaited: dict[str, RunHook] = {}
+        """What must not be overtaken by a claim, by its queue."""
         self._events: deque[Event] = deque()
         self.refuses = False
         for interface in ("eth0", "eth1"):
@@ -322,6 +333,12 @@ class Life:
         self.speaker = datagram.header
         self.happens(received(datagram, self.now))
 
+    def hooks_end(self, *, ok: bool) -> None:
+        """All that is waited for has ended."""
+        ended, self.awaited = self.awaited, {}
+        for hook in ended.values():
+            self.happens(HookEnded(action=hook, ok=ok, text="", took=DurationNs(0)))
+
     def _perform(self, action: Action, served: set[tuple[str, IPAddress]]) -> None:
         match action:
             case ClaimAddress() | ReleaseAddress() | OpenFence() | CloseFence() | AnnounceAddress():
@@ -331,13 +348,21 @@ class Life:
             case SendDatagram(datagram):
                 self._judge(datagram)
                 self._prove(datagram)
+            case RunHook(kind="before_claim"):
+                assert action.queue not in self.awaited, "waits for two at once"
+                self.awaited[action.queue] = action
+            case CancelHook(hook):
+                assert self.awaited.pop(hook.queue) == hook, "ended what does not run"
             case Finished():
                 assert not self.held, "has finished and still has addresses"
+                assert not self.awaited, "has finished and still waits"
             case _:
                 pass
 
     def _change(self, action: AddressAction, place: tuple[str, IPAddress]) -> None:
         match action:
+            case ClaimAddress(group=group) if group == GROUPS[1] and self.awaited:
+                raise AssertionError("claims while it waits")
             case OpenFence(group=group, until=until):
                 assert place in self.held, "opened what it has not"
                 assert until == later(self.beats[group], self.timing.lease), "opened for too long"
@@ -430,6 +455,8 @@ def lived(configuration: AgentSettings, story: Story) -> Life:
             told.receives(replace(instant.datagram, header=header))
             told.refuses = instant.stalled
             told.happens(instant.event)
+            if sequence % 3:
+                told.hooks_end(ok=sequence % 3 == 1)
         told.happens(StopRequested())
     told.agent.status()
     return told

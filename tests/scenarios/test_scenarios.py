@@ -9,6 +9,7 @@ word ``late`` follows the time: then the agent was stalled.
 
     start [probing] [reference=ADDRESS] [priority=150] [preempt=after:5s] [reserved=7]
           [servers=NAME:WHEN[:OF],...] [renewals] [kept=TERM:UNTIL]
+          [hooks=KIND,...] [before_claim=TIMEOUT[:give_way]]
     link up | down [INTERFACE]
     mute | heard                nothing that it says leaves the host, or it does again
     wait                        nothing else than Ticks
@@ -17,6 +18,7 @@ word ``late`` follows the time: then the agent was stalled.
     refuse fence                it does not open the fence as it was last asked to
     removed | foreign MAC       somebody takes the address away, or uses it
     stop | restart
+    ended KIND [failed]         the hook of that kind has ended that was asked for last
     reload [priority=150] [preempt=after:5s] [interface=eth0] [addresses=ADDRESS,...]
            [without-group]      a changed configuration; what is not given is as at the start
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
@@ -49,6 +51,7 @@ from haagent.core.actions import (
     AnnounceAddress,
     AskAddress,
     AskHost,
+    CancelHook,
     ClaimAddress,
     CloseFence,
     CountDiscard,
@@ -72,6 +75,7 @@ from haagent.core.events import (
     DatagramReceived,
     Event,
     ForeignAddressSeen,
+    HookEnded,
     HostAnswered,
     LinkChanged,
     PathChanged,
@@ -118,10 +122,14 @@ from haagent.core.ownership import AddressAction
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
+    BeforeClaim,
     Detection,
+    GroupHooks,
     GroupSettings,
     HAProxySettings,
     HeartbeatSettings,
+    HookSettings,
+    OnFail,
     PathSettings,
     Preempt,
     ServerSettings,
@@ -134,6 +142,9 @@ NODES = {node_id(name): name for name in NAMES}
 ADDRESS = IPv4Interface("192.0.2.10/24")
 EPOCH = 1_700_000_000_000_000_000
 STORIES = sorted(Path(__file__).parent.glob("*.txt"))
+
+SHOWN_FACTS = {"event", "role", "previous", "term", "reason", "master", "node", "address"}
+"""Of what a hook is told; the rest is the same all the time, or the time itself."""
 
 Words = list[str]
 Options = dict[str, str]
@@ -199,6 +210,7 @@ class Stage:
         self.lines: list[str] = []
         self.undone: list[ClaimAddress | ReleaseAddress] = []
         self.opened: OpenFence | None = None
+        self.hooks: dict[str, RunHook] = {}
         self.nonces: dict[NodeId, int] = {}
         self.peers = {name: Peer(name) for name in NAMES}
         self.ballot = Ballot(node_id("lb1"), boot_id(1, 0), 0)
@@ -230,6 +242,11 @@ class Stage:
                 self._start(options, *words)
             case "reload":
                 self._step(SettingsChanged(self._settings(options, *words)))
+            case "ended":
+                ok = "failed" not in words
+                text = "done" if ok else "ended with exit code 1"
+                took = milliseconds(20)
+                self._step(HookEnded(action=self.hooks[words[0]], ok=ok, text=text, took=took))
             case "confirm":
                 self._settle(ActionDone)
             case "refuse" if words == ["fence"]:
@@ -258,6 +275,7 @@ class Stage:
             ),
             preempt=Preempt(preempt),
             preempt_after=milliseconds(duration(after or "0ms") // 1_000_000),
+            hooks=hooks(options),
         )
         gateway = options.get("reference")
         reference = IPv4Address(gateway) if gateway else None
@@ -313,6 +331,8 @@ class Stage:
                 self.undone.append(action)
             case OpenFence():
                 self.opened = action
+            case RunHook(kind=kind):
+                self.hooks[kind] = action
             case SendDatagram(Datagram(_, Probe(destination=asked, nonce=nonce))):
                 self.nonces[asked] = nonce
             case SendDatagram(Datagram(_, Heartbeat(config_hash=config))):
@@ -470,8 +490,10 @@ class Stage:
             case AckNode(ack, destination):
                 return [f"ack {destination}: every {ack.interval_ms} ms"]
             case RunHook(queue=queue, kind=kind, facts=facts):
-                told = " ".join(f"{name}={value}" for name, value in facts)
+                told = " ".join(f"{name}={value}" for name, value in facts if name in SHOWN_FACTS)
                 return [f"run {kind} of {queue}: {told}"]
+            case CancelHook(RunHook(queue=queue, kind=kind)):
+                return [f"cancel {kind} of {queue}"]
             case Record(severity=severity, kind=kind, text=text, evidence=evidence):
                 return [
                     f"record {severity.name} {kind}: {text}",
@@ -548,6 +570,21 @@ def server(text: str) -> ServerSettings:
         group=None if when == "always" else group_id("web"),
         of=of[0] if of else None,
     )
+
+
+def hooks(options: Options) -> GroupHooks:
+    """Return hooks of the kinds that are wanted, and how long a claim waits for one."""
+    kinds = [kind for kind in options.get("hooks", "").split(",") if kind]
+    timeout, _, on_fail = options.get("before_claim", "").partition(":")
+    before = None
+    if timeout:
+        before = BeforeClaim(
+            command=("before",),
+            timeout=milliseconds(duration(timeout) // 1_000_000),
+            on_fail=OnFail(on_fail or "claim"),
+        )
+    each = {kind: HookSettings(command=(kind,)) for kind in kinds}
+    return GroupHooks(**each, before_claim=before)
 
 
 def objection(words: Words, options: Options, term: Term) -> Objection | None:
