@@ -18,6 +18,9 @@ from haagent.control import haagent_pb2 as pb
 _WIDE = 240
 """Columns when nobody's screen sets a width: enough that no line is broken."""
 
+_NEWEST_HOOKS = 10
+"""Hooks on the screen that ended well."""
+
 _NEWEST = 5
 """Records on the screen; JSON has all that the agent keeps."""
 
@@ -65,6 +68,7 @@ def screen(reply: pb.StatusReply) -> Group:
         *(part for group in reply.groups for part in _group(group, reply)),
         *_peers(reply),
         *_haproxy(reply),
+        *_hooks(reply),
         *_records(reply),
         *_discards(reply),
     )
@@ -190,6 +194,19 @@ def _agreement(want: pb.Server | None, have: pb.Server | None) -> str:
 def _endpoint(server: pb.Server) -> str:
     host = f"[{server.address}]" if ":" in server.address else server.address
     return f"{host}:{server.port}"
+
+
+def _hooks(reply: pb.StatusReply) -> Iterator[RenderableType]:
+    failed = [hook for hook in reply.hooks if not hook.ok]
+    # Of a fleet the newest do; but what has failed is never left out.
+    shown = [*failed, *[hook for hook in reply.hooks if hook.ok][-_NEWEST_HOOKS:]]
+    if shown:
+        yield title("hooks", good=not failed)
+        table = columns("hook", "of", "ended", "took", "result")
+        for hook in shown:
+            times = f"{duration(hook.ended_age_ms)} ago", duration(hook.took_ms)
+            table.add_row(hook.kind, hook.queue, *times, Text(hook.text, "" if hook.ok else "red"))
+        yield indented(table)
 
 
 def _records(reply: pb.StatusReply) -> Iterator[RenderableType]:

@@ -45,7 +45,7 @@ class SteerReply(_message.Message):
     def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("status_version", "time", "node", "node_id", "boot_id", "cluster", "alarms", "groups", "peers", "haproxy", "records", "runtime")
+    __slots__ = ("status_version", "time", "node", "node_id", "boot_id", "cluster", "alarms", "groups", "peers", "haproxy", "records", "runtime", "hooks")
     STATUS_VERSION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class StatusReply(_message.Message):
     HAPROXY_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    HOOKS_FIELD_NUMBER: _ClassVar[int]
     status_version: int
     time: str
     node: str
@@ -70,7 +71,8 @@ class StatusReply(_message.Message):
     haproxy: Haproxy
     records: _containers.RepeatedCompositeFieldContainer[Record]
     runtime: Runtime
-    def __init__(self, status_version: _Optional[int] = ..., time: _Optional[str] = ..., node: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., cluster: _Optional[str] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., haproxy: _Optional[_Union[Haproxy, _Mapping]] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ...) -> None: ...
+    hooks: _containers.RepeatedCompositeFieldContainer[Hook]
+    def __init__(self, status_version: _Optional[int] = ..., time: _Optional[str] = ..., node: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., cluster: _Optional[str] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., haproxy: _Optional[_Union[Haproxy, _Mapping]] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., hooks: _Optional[_Iterable[_Union[Hook, _Mapping]]] = ...) -> None: ...
 
 class Alarm(_message.Message):
     __slots__ = ("severity", "kind", "text", "age_ms")
@@ -191,6 +193,22 @@ class Server(_message.Message):
     weight: int
     check: bool
     def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ..., check: _Optional[bool] = ...) -> None: ...
+
+class Hook(_message.Message):
+    __slots__ = ("queue", "kind", "ok", "text", "ended_age_ms", "took_ms")
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    OK_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    TOOK_MS_FIELD_NUMBER: _ClassVar[int]
+    queue: str
+    kind: str
+    ok: bool
+    text: str
+    ended_age_ms: int
+    took_ms: int
+    def __init__(self, queue: _Optional[str] = ..., kind: _Optional[str] = ..., ok: _Optional[bool] = ..., text: _Optional[str] = ..., ended_age_ms: _Optional[int] = ..., took_ms: _Optional[int] = ...) -> None: ...
 
 class Record(_message.Message):
     __slots__ = ("time", "hlc", "lamport", "severity", "kind", "text", "group", "term", "number", "cause", "evidence")

@@ -20,6 +20,7 @@ from haagent.core.status import (
     Alarm,
     BackendsStatus,
     GroupStatus,
+    HookStatus,
     PathStatus,
     PeerStatus,
     RoleStatus,
@@ -61,6 +62,7 @@ def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusR
         groups=[_group(group, now) for group in status.groups],
         peers=[_peer(peer, now) for peer in status.peers],
         haproxy=None if status.haproxy is None else _haproxy(status.haproxy),
+        hooks=[_hook(hook, now) for hook in status.hooks],
         records=[_record(record) for record in status.records],
         runtime=_runtime(facts, now),
     )
@@ -72,6 +74,17 @@ def _alarm(alarm: Alarm, now: Moment) -> pb.Alarm:
         kind=alarm.kind,
         text=alarm.text,
         age_ms=_age_ms(alarm.since, now),
+    )
+
+
+def _hook(hook: HookStatus, now: Moment) -> pb.Hook:
+    return pb.Hook(
+        queue=hook.queue,
+        kind=hook.kind,
+        ok=hook.ok,
+        text=hook.text,
+        ended_age_ms=_age_ms(hook.ended, now),
+        took_ms=hook.took // 1_000_000,
     )
 
 

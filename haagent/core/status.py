@@ -120,7 +120,7 @@ class Status:
     peers: tuple[PeerStatus, ...]
     haproxy: BackendsStatus | None
     """None when no HAProxy is configured."""
-    hooks: tuple[HookStatus, ...]
+    hooks: tuple[HookStatus, ...] = ()
     """The newest last; those that have not run yet are missing."""
     alarms: tuple[Alarm, ...]
     records: tuple[Record, ...]

@@ -25,6 +25,7 @@ from haagent.core.status import (
     Alarm,
     BackendsStatus,
     GroupStatus,
+    HookStatus,
     PathStatus,
     PeerStatus,
     RoleStatus,
@@ -122,6 +123,24 @@ HEALTHY = Status(
         wanted=(Backend("app", (APP1, APP2)),),
         seen=(Backend("app", (APP1,)),),
         trouble="backend app lacks app2",
+    ),
+    hooks=(
+        HookStatus(
+            queue="group web",
+            kind="any",
+            ok=False,
+            text="ended with exit code 22: [red]cannot connect[/red]",
+            ended=ago(12_000),
+            took=milliseconds(2_040),
+        ),
+        HookStatus(
+            queue="group web",
+            kind="master",
+            ok=True,
+            text="done",
+            ended=ago(11_000),
+            took=milliseconds(31),
+        ),
     ),
     alarms=(
         Alarm(
