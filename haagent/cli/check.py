@@ -5,13 +5,15 @@ best-effort mode with the kernel fence.  Who may change addresses is also told w
 fence can be had here; that is tried without installing anything.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from textwrap import fill
 from typing import TypeAlias, assert_never
 
-from haagent.cli.configuration import read
+from haagent.cli.check_node import facts as facts_of_a_node
+from haagent.cli.configuration import read_either
+from haagent.config import LoadedNode
 from haagent.config.values import Profile, shown
 from haagent.core.settings import (
     AgentSettings,
@@ -32,14 +34,15 @@ Levels: TypeAlias = Sequence[FenceLevel]
 
 
 def check(config: Path) -> None:
-    """Print OK and a summary of ``config``."""
-    loaded = read(config)
-    settings = loaded.settings
+    """Print OK and a summary of ``config``, the file of an agent or of an app node."""
+    loaded = read_either(config)
     print("OK\n")
+    if isinstance(loaded, LoadedNode):
+        _print_facts(facts_of_a_node(loaded))
+        return
+    settings = loaded.settings
     levels, fence = _fence(settings)
-    facts = (*_contents(settings), *fence, *_times(loaded.profile, settings.heartbeat))
-    for label, text in facts:
-        print(f"{label:<13}{text}")
+    _print_facts((*_contents(settings), *fence, *_times(loaded.profile, settings.heartbeat)))
     print("\nguaranteed:")
     _print_points(_guaranteed(settings.heartbeat, levels))
     print("\nnot covered:")
@@ -172,6 +175,11 @@ def _lifetime_s(heartbeat: HeartbeatSettings) -> float:
 def _cards(heartbeat: HeartbeatSettings) -> int:
     """Return on how many network cards the paths are; VLANs of one card (eth0.5) share it."""
     return len({path.interface.partition(".")[0] for path in heartbeat.paths})
+
+
+def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    for label, text in facts:
+        print(f"{label:<13}{text}")
 
 
 def _print_points(points: Iterator[str]) -> None:

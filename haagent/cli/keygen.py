@@ -1,19 +1,55 @@
-"""``haagent keygen``: a new cluster key, in a file that only its owner may read."""
+"""``haagent keygen``: a cluster key or the key of an app node, which only its owner may read."""
 
 import os
 import sys
 from pathlib import Path
 
-from haagent.config import new_key
+from haagent.cli.configuration import read
+from haagent.config import KeyFileError, new_key, new_node_key, read_key
+from haagent.config.values import name
 
 
 def keygen(file: Path) -> None:
-    """Write a new key to ``file``, which must not exist yet; to stdout when it is ``-``."""
+    """Write a new cluster key to ``file``, which must not exist yet; to stdout when it is ``-``."""
+    _write(file, new_key())
+
+
+def keygen_of_node(
+    file: Path, node: str, *, cluster: str | None, cluster_key: Path | None, config: Path | None
+) -> None:
+    """Write the key of the app node called ``node``, which follows from the cluster key.
+
+    Cluster and key file are named, or are those of the agent's file ``config``.
+    """
+    if config:
+        settings = read(config)
+        cluster, cluster_key = settings.settings.cluster, settings.key_file
+    assert cluster is not None
+    assert cluster_key is not None
+    for option, given in (("--node", node), ("--cluster", cluster)):
+        _check_name(option, given)
+    try:
+        key = read_key(cluster_key)
+    except KeyFileError as error:
+        print(f"haagent: {error}", file=sys.stderr)
+        sys.exit(2)
+    _write(file, new_node_key(key, cluster, node))
+
+
+def _check_name(option: str, given: str) -> None:
+    try:
+        name(given)
+    except ValueError as error:
+        print(f"haagent: {option} {error}, is {given!r}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _write(file: Path, content: str) -> None:
     if str(file) == "-":
-        sys.stdout.write(new_key())
+        sys.stdout.write(content)
         return
     try:
-        _create(file, new_key().encode())
+        _create(file, content.encode())
     except FileExistsError:
         sys.exit(f"{file}: exists; a key that agents may be using is never overwritten")
     except OSError as error:

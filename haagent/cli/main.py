@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 DEFAULT_CONFIG = Path("/etc/haagent/haagent.yml")
+DEFAULT_NODE_CONFIG = Path("/etc/haagent/node.yml")
 CONFIG_HELP = f"Configuration file.  Default: {DEFAULT_CONFIG}"
 Config = Annotated[Path, typer.Option("--config", "-c", help="Configuration file.")]
 ControlSocket = Annotated[
@@ -51,11 +52,33 @@ def check(
 @app.command()
 def keygen(
     file: Annotated[Path, typer.Argument(help="File to make; '-' prints the key.")] = Path("-"),
+    *,
+    node: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make the key of this app node instead.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Cluster of the node.")
+    ] = None,
+    cluster_key: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Cluster key it follows from.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Take cluster and key from this agent's file."),
+    ] = None,
 ) -> None:
-    """Make a new cluster key."""
-    from haagent.cli.keygen import keygen as command  # noqa: PLC0415
+    """Make a new cluster key, or the key of one app node."""
+    from haagent.cli.keygen import keygen as command, keygen_of_node  # noqa: PLC0415
 
-    command(file)
+    if node is None:
+        if cluster or cluster_key or config:
+            raise typer.BadParameter("only the key of an app node, --node, follows from another")
+        command(file)
+        return
+    named = [bool(config), bool(cluster), bool(cluster_key)]
+    if named not in ([True, False, False], [False, True, True]):
+        raise typer.BadParameter("--node takes either --cluster and --from, or --config")
+    keygen_of_node(file, node, cluster=cluster, cluster_key=cluster_key, config=config)
 
 
 @app.command()
@@ -137,6 +160,14 @@ def resume(socket: ControlSocket = None, config: SocketOf = None) -> None:
 def run(config: Config = DEFAULT_CONFIG) -> None:
     """Run the agent in the foreground, as systemd does."""
     from haagent.cli.run import run as command  # noqa: PLC0415
+
+    command(config)
+
+
+@app.command()
+def node(config: Config = DEFAULT_NODE_CONFIG) -> None:
+    """Run on an app server: send heartbeats, so that HAProxy's lists follow."""
+    from haagent.cli.node import node as command  # noqa: PLC0415
 
     command(config)
 

@@ -8,14 +8,18 @@ What this package does not do: keep a file in force, or reload one (``haagent.ru
 
 from haagent.config.key import KeyFileError, new_key, new_node_key, read_key, read_node_key
 from haagent.config.load import Loaded, load
+from haagent.config.node_load import LoadedNode, is_of_a_node, load_node
 from haagent.config.problems import ConfigurationError, Problem
 
 __all__ = [
     "ConfigurationError",
     "KeyFileError",
     "Loaded",
+    "LoadedNode",
     "Problem",
+    "is_of_a_node",
     "load",
+    "load_node",
     "new_key",
     "new_node_key",
     "read_key",

@@ -11,6 +11,8 @@ from haagent.core.settings import IPAddress, IPInterface
 
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\]]+:[^\]]+)\]|(?P<v4>[0-9.]+)):(?P<port>[0-9]{1,5})")
 
+_URL = re.compile(r"https?://(?P<host>[0-9.]+|\[[^\]]+\])(?::(?P<port>[0-9]{1,5}))?(?:/[!-~]*)?")
+
 
 class Endpoint(NamedTuple):
     """Where a server listens."""
@@ -64,6 +66,18 @@ def endpoint(raw: object) -> Endpoint:
     if not 1 <= int(found["port"]) <= 65_535:
         raise ValueError("must have a port 1..65535")
     return Endpoint(address, int(found["port"]))
+
+
+def url(raw: object) -> str:
+    """Return the URL of a web server."""
+    found = _URL.fullmatch(text(raw))
+    if not found:
+        raise ValueError(
+            "must be http:// or https://, an IP address (no name: looking it up takes a time that "
+            "nobody limits), a port if it is not the usual one, and a path"
+        )
+    endpoint(f"{found['host']}:{found['port'] or 80}")
+    return text(raw)
 
 
 def _address(written: str) -> IPAddress:

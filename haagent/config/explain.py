@@ -62,7 +62,7 @@ def _known_keys(place: Place, model: type[Section]) -> list[str]:
         else:
             # dict[name, section] or tuple[section, ...]: whatever the step, a section follows.
             kind = next(arg for arg in map(_bare, get_args(kind)) if _is_section(arg))
-    return list(kind.model_fields)
+    return [field.alias or name for name, field in kind.model_fields.items()]
 
 
 def _bare(annotation: Any) -> Any:

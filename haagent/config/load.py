@@ -1,6 +1,5 @@
 """From the file to the settings of the core: read, validate, compare, convert."""
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from haagent.config.model import (
     ServerSection,
 )
 from haagent.config.problems import ConfigurationError, Problem, in_file_order
+from haagent.config.rules import absent_interfaces, node_name
 from haagent.core.identity import GroupId, Priority, group_id
 from haagent.core.settings import (
     AgentSettings,
@@ -84,7 +84,7 @@ def load(path: Path) -> Loaded:
 
 
 def _validate(document: Document) -> File:
-    node = _node(document)
+    node = node_name(document)
     problems = [*document.problems, *contradictions(document, node)]
     try:
         file = File.model_validate(document.data)
@@ -95,22 +95,13 @@ def _validate(document: Document) -> File:
     return file.model_copy(update={"node": node})
 
 
-def _node(document: Document) -> str:
-    written = document.select("node", values.text)
-    return next((name for _, name in written), socket.gethostname())
-
-
 def _lacking(document: Document, key_file: Path) -> Iterator[Problem]:
     """Yield what the agent would miss or wait for if it started here and now."""
     try:
         read_key(key_file)
     except KeyFileError as error:
         yield document.at_value(("key_file",), str(error))
-    present = {name for _, name in socket.if_nameindex()}
-    for pattern in ("heartbeat.paths.*.interface", "groups.*.interface"):
-        for place, name in document.select(pattern, values.interface):
-            if name not in present:
-                yield document.at_value(place, f"there is no interface {name!r} here now")
+    yield from absent_interfaces(document, "heartbeat.paths.*.interface", "groups.*.interface")
 
 
 def _settings(file: File, home: Path) -> AgentSettings:
@@ -163,5 +154,4 @@ def _group_meant(file: File, section: ServerSection) -> GroupId | None:
 
 
 def _written(section: Section) -> dict[str, Any]:
-    """Return the keys that the file has, so that defaults are those of the settings."""
-    return {key: getattr(section, key) for key in section.model_fields_set}
+    return section.written()

@@ -6,7 +6,7 @@ defaults of ``haagent.core.settings`` apply and are written there alone.
 What this module does not do: compare one value with another (``haagent.config.checks``).
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
@@ -51,6 +51,10 @@ class Section(BaseModel):
     """A mapping of the file."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    def written(self) -> dict[str, Any]:
+        """Return the keys that the file has, so that defaults are those of the settings."""
+        return {key: getattr(self, key) for key in self.model_fields_set}
 
 
 class PathSection(Section):

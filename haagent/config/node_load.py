@@ -57,7 +57,7 @@ def load_node(path: Path) -> LoadedNode:
         settings=_settings(file),
         key_file=key_file,
         doubts=tuple(doubts(document)),
-        lacking=tuple(_lacking(document, key_file)),
+        lacking=tuple(_lacking(document, file, key_file)),
     )
 
 
@@ -82,9 +82,10 @@ def _validate(document: Document) -> NodeFile:
     return file.model_copy(update={"node": node})
 
 
-def _lacking(document: Document, key_file: Path) -> Iterator[Problem]:
+def _lacking(document: Document, file: NodeFile, key_file: Path) -> Iterator[Problem]:
+    """Yield what the node would miss or wait for if it started here and now."""
     try:
-        read_node_key(key_file)
+        read_node_key(key_file, file.cluster, str(file.node))
     except KeyFileError as error:
         yield document.at_value(("key_file",), str(error))
     yield from absent_interfaces(document, "heartbeat.paths.*.interface")

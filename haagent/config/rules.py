@@ -1,11 +1,27 @@
 """Rules that the file of an agent and the file of an app node have in common."""
 
+import socket
 from collections.abc import Hashable, Iterable, Iterator
 
 from haagent.config import addresses, values
 from haagent.config.document import Document
 from haagent.config.problems import Place, Problem, dotted
 from haagent.core.settings import IPAddress
+
+
+def node_name(document: Document) -> str:
+    """Return the name of this server: the file's, or else the host's."""
+    written = document.select("node", values.text)
+    return next((name for _, name in written), socket.gethostname())
+
+
+def absent_interfaces(document: Document, *patterns: str) -> Iterator[Problem]:
+    """Yield a problem for each interface at ``patterns`` that this machine has not."""
+    present = {name for _, name in socket.if_nameindex()}
+    for pattern in patterns:
+        for place, name in document.select(pattern, values.interface):
+            if name not in present:
+                yield document.at_value(place, f"there is no interface {name!r} here now")
 
 
 def host_name(document: Document, node: str) -> Iterator[Problem]:

@@ -156,6 +156,18 @@ def filled(raw: T) -> T:
     return raw
 
 
+def at_most(count: int) -> Callable[[T], T]:
+    """Return what refuses a list or mapping with more than ``count`` entries."""
+
+    def limit(raw: T) -> T:
+        if isinstance(raw, tuple | dict) and len(raw) > count:
+            requirement = f"must have at most {count} entries"
+            raise ValueError(requirement)
+        return raw
+
+    return limit
+
+
 def whole(low: int, high: int) -> Callable[[object], int]:
     """Return the parser of whole numbers from ``low`` to ``high``."""
 

@@ -1,91 +1,147 @@
-"""The running app node: one loop that sends what :class:`~haagent.core.sender.Sender` says.
+"""The loop of a running app node.
 
-Everything that may take a while is in a thread, and comes back through an :class:`Inbox`.
-SIGTERM and SIGINT end it with a goodbye, SIGHUP has it read its file again.
+SIGTERM and SIGINT end it with a goodbye; SIGHUP has a child read its file again, and what the
+child finds wrong changes nothing.
 
-What this module does not do: judge anything.
+What this module does not do: say what is sent, and when (``haagent.core.sender``).
 """
 
 import os
-import select
 import selectors
-import signal
 import subprocess
 import sys
 import threading
-import time
-from random import SystemRandom
 from typing import assert_never
 
 from haagent.adapters.systemd import Systemd
-from haagent.core.identity import BootId, boot_id
-from haagent.core.messages import Discard
-from haagent.core.sender import GOODBYES, Say, Sender
-from haagent.core.units import DurationNs, MonoNs, between, later, seconds
-from haagent.node.checks import Checks, Outcome
+from haagent.core.units import MonoNs, seconds
+from haagent.node.checks import Outcome
 from haagent.node.handover import Handover, unpack
-from haagent.node.inbox import Inbox, Reread
+from haagent.node.inbox import Inbox, News, Reload, Reread, Stop
 from haagent.node.load import Meter
 from haagent.node.log import Level, say
-from haagent.node.sockets import Open, Sockets, own_address
-from haagent.wire.node import NodeEnd
+from haagent.node.session import Session, clock
 
-UNANSWERED = seconds(10)
-"""An agent answers the first heartbeat that it hears."""
-
-_LOOK = seconds(1)
-"""How long at most from one look at load and interfaces to the next."""
-
-_ADDRESS_LOOKS = 10
-"""At every one of so many looks our own address is looked up, which costs the most."""
-
-_GOODBYE_PAUSE_S = 0.004
-_CHECKS_PATIENCE_S = 0.5
+_MOST_BETWEEN_LOOKS = seconds(1)
 _REREAD_PATIENCE_S = 30
 
 
-class Node:
+class Daemon:
     """See the module docstring."""
 
     def __init__(self, handover: Handover, config: str) -> None:
+        """``config`` is the file that ``handover`` was read from."""
         self._config = config
+        self._handover = handover
         self._selector = selectors.DefaultSelector()
         self._inbox = Inbox()
-        self._selector.register(self._inbox, selectors.EVENT_READ)
+        self._selector.register(self._inbox, selectors.EVENT_READ, self._take_in)
         self._systemd = Systemd(os.environ)
         self._meter = Meter()
-        self._ignored = 0
-        self._looks = 0
-        self._since = self._look_at = _now()
-        self._warned = False
-        self._rereads: threading.Thread | None = None
-        self._take(handover, boot=_new_boot())
+        self._look_at = now = clock()
+        self._session = Session(now, handover, self._selector, self._inbox.put)
+        self._told = ""
+        self._reading = False
+        self._stopping = False
 
     def run(self) -> None:
-        """Work until a signal says that it is enough."""
+        """Send heartbeats until a signal says that it is enough."""
         self._inbox.hear_signals()
-        say(Level.INFO, f"{self._settings.node} of cluster {self._settings.cluster} sends")
-        self._systemd.ready(self._describe())
-        while not self._inbox.ended:
+        self._look(clock())
+        settings = self._handover.settings
+        say(Level.INFO, f"node {settings.node} of cluster {settings.cluster} sends heartbeats")
+        self._ready()
+        while not self._stopping:
             self._turn()
-        self._leave()
+        self._systemd.stopping()
+        self._session.leave()
+        say(Level.INFO, "stopped")
 
-    def _take(self, handover: Handover, boot: BootId, before: "Sender | None" = None) -> None:
-        """Work by ``handover`` from now on; as the same node as ``before``."""
-        self._settings = handover.settings
-        self._key = handover.key
-        self._boot = boot
-        self._end = NodeEnd(handover.key, self._settings.cluster, self._settings.node)
-        healthy = before.healthy if before else frozenset()
-        self._sender = Sender(
-            _now(),
-            self._settings,
-            boot,
-            SystemRandom(),
-            healthy=healthy,
-            sequence=before.sequence if before else 0,
-        )
-        self._sockets = Sockets(self._settings, self._opened, self._closed, _warn)
-        previous = self._checks if before else None
-        self._checks = Checks(self._settings.services, self._inbox.put, healthy, previous)
-        self._follow(force=True)
+    def _turn(self) -> None:
+        due = min(self._session.sender.deadline(), self._look_at)
+        for key, _ in self._selector.select(max(0, due - clock()) / 1e9):
+            key.data()
+        now = clock()
+        self._session.tick(now)
+        if now >= self._look_at:
+            self._look(now)
+        self._systemd.alive()
+
+    def _look(self, now: MonoNs) -> None:
+        self._session.look(now, self._meter.look())
+        # Twice an interval, so that a step of the load is not seen only by the next heartbeat.
+        pause = min(_MOST_BETWEEN_LOOKS, self._session.sender.interval // 2)
+        self._look_at = MonoNs(now + pause)
+        if (text := self._session.describe()) != self._told:
+            self._told = text
+            self._systemd.status(text)
+
+    def _ready(self) -> None:
+        self._told = self._session.describe()
+        self._systemd.ready(self._told)
+
+    def _take_in(self) -> None:
+        for news in self._inbox.take():
+            self._act(news)
+
+    def _act(self, news: News) -> None:
+        match news:
+            case Stop():
+                self._stopping = True
+            case Outcome():
+                self._session.checked(clock(), news)
+            case Reload():
+                self._reload()
+            case Reread():
+                self._replace(news)
+            case _:
+                assert_never(news)
+
+    def _reload(self) -> None:
+        """Have the file read in a child, and meanwhile go on."""
+        if self._reading:
+            return
+        self._reading = True
+        self._systemd.reloading()
+        threading.Thread(target=self._read_file, daemon=True).start()
+
+    def _read_file(self) -> None:
+        """Runs in a thread."""
+        command = (sys.executable, "-I", "-m", "haagent.cli.node", self._config)
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=_REREAD_PATIENCE_S
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self._inbox.put(Reread("", str(error)))
+            return
+        self._inbox.put(Reread(done.stdout, done.stderr if done.returncode else ""))
+
+    def _replace(self, reread: Reread) -> None:
+        """Work by the file as it is now, unless it is refused."""
+        self._reading = False
+        for line in reread.problems.splitlines():
+            say(Level.ERROR, line)
+        try:
+            handover = self._handover if reread.problems else unpack(reread.text)
+        except (ValueError, KeyError, TypeError) as error:
+            # Another version has been installed meanwhile.
+            say(Level.ERROR, f"cannot take in the file without a restart: {error!r}")
+            handover = self._handover
+        if reread.problems:
+            say(Level.ERROR, f"{self._config} is refused, what it said before goes on")
+        elif handover == self._handover:
+            say(Level.INFO, f"{self._config} changes nothing")
+        else:
+            self._switch(handover)
+        self._ready()
+
+    def _switch(self, handover: Handover) -> None:
+        if not self._session.same_node(handover):
+            self._session.leave()
+        self._session.close()
+        self._handover = handover
+        now = clock()
+        self._session = Session(now, handover, self._selector, self._inbox.put, self._session)
+        self._look(now)
+        say(Level.INFO, f"{self._config} is taken in")

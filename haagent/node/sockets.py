@@ -10,8 +10,9 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
-from typing import TypeAlias
+from selectors import EVENT_READ, BaseSelector
 
 import psutil
 
@@ -30,14 +31,11 @@ _HOP_LIMIT = 64
 _TRAFFIC_CLASS = 0xC0
 """DSCP CS6, network control (RFC 4594 3.1)."""
 
-Trouble: TypeAlias = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class _Open:
     """A path that carries heartbeats."""
 
-    path: int
     index: int
     """Of its interface: another one when the interface was made anew."""
     sock: socket.socket
@@ -49,22 +47,18 @@ class Sockets:
     def __init__(
         self,
         settings: NodeSettings,
-        opened: Callable[[Open], None],
-        closed: Callable[[Open], None],
-        trouble: Trouble,
+        selector: BaseSelector,
+        arrived: Callable[[int], None],
+        trouble: Callable[[str], None],
     ) -> None:
+        """``selector`` gets as data what calls ``arrived`` with the path that has something."""
         self._paths = settings.paths
         self._port = settings.port
-        self._opened = opened
-        self._closed = closed
+        self._selector = selector
+        self._arrived = arrived
         self._trouble = trouble
-        self._open: dict[int, Open] = {}
+        self._open: dict[int, _Open] = {}
         self._conditions = [""] * len(settings.paths)
-
-    @property
-    def waits(self) -> bool:
-        """Whether any path is not open."""
-        return len(self._open) < len(self._paths)
 
     def follow(self) -> bool:
         """Open and close paths as their interfaces come and go; return whether one has opened."""
@@ -117,15 +111,15 @@ class Sockets:
         except OSError as error:
             self._say(path, f"{settings.interface}: cannot be used: {error.strerror}")
             return False
-        self._open[path] = Open(path, index, sock)
-        self._opened(self._open[path])
+        self._open[path] = _Open(index, sock)
+        self._selector.register(sock, EVENT_READ, partial(self._arrived, path))
         self._say(path, "")
         return True
 
     def _close(self, path: int) -> None:
         known = self._open.pop(path, None)
         if known:
-            self._closed(known)
+            self._selector.unregister(known.sock)
             known.sock.close()
 
     def _say(self, path: int, condition: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 
 import pytest
 
-from haagent.config import ConfigurationError, load
+from haagent.config import ConfigurationError, is_of_a_node, load, load_node
 from haagent.config.model import BeforeClaimSection, File, HookSection, Section
 from haagent.core.messages import DiscardReason
 from haagent.sim.faults import Kind
@@ -31,7 +31,8 @@ _SHAPES: dict[type[Section], str] = {HookSection: "HOOK", BeforeClaimSection: "H
 
 def keys(section: type[Section], prefix: str = "") -> Iterator[str]:
     """Yield every key below ``section``: ``heartbeat.paths[].interface``."""
-    for name, field in section.model_fields.items():
+    for attribute, field in section.model_fields.items():
+        name = field.alias or attribute
         yield f"{prefix}{name}"
         for step, inner in sections(field.annotation):
             yield from keys(inner, f"{_SHAPES.get(inner, f'{prefix}{name}{step}')}.")
@@ -121,6 +122,6 @@ def test_every_whole_configuration_in_the_documentation_is_accepted(
     file.write_text(text)
 
     try:
-        load(file)
+        load_node(file) if is_of_a_node(file) else load(file)
     except ConfigurationError as error:
         pytest.fail(str(error))

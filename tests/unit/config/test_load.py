@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from haagent.config import load, new_key
+from haagent.config import is_of_a_node, load, load_node, new_key
 from haagent.core.identity import Priority, group_id
 from haagent.core.settings import (
     AgentSettings,
@@ -42,7 +42,9 @@ def write(directory: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CONF.glob("*.yml")))
 def test_every_example_is_accepted(name: str) -> None:
-    assert load(CONF / name).settings.cluster == "shop"
+    file = CONF / name
+    loaded = load_node(file) if is_of_a_node(file) else load(file)
+    assert loaded.settings.cluster == "shop"
 
 
 @pytest.mark.parametrize("kind", ["pair", "active-active", "unicast"])
