@@ -44,6 +44,7 @@ from haagent.core.settings import AgentSettings, FenceLevel, IPInterface
 from haagent.core.units import DurationNs, MonoNs, between, seconds
 from haagent.runtime import log
 from haagent.runtime.discards import Discards
+from haagent.runtime.fleet import Fleet
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import encode
 
@@ -60,6 +61,7 @@ class Performer:
         settings: AgentSettings,
         keyring: Keyring,
         datagrams: Datagrams,
+        fleet: Fleet,
         netlink: Netlink,
         fence: Fence,
         frames: LinkFrames,
@@ -72,6 +74,7 @@ class Performer:
     ) -> None:
         self.serve([group.name for group in settings.groups], keyring)
         self._datagrams = datagrams
+        self._fleet = fleet
         self._netlink = netlink
         self._fence = fence
         self._frames = frames
@@ -104,7 +107,7 @@ class Performer:
 
     async def _perform(self, action: Action) -> None:
         match action:
-            case SendDatagram():
+            case SendDatagram() | AckNode():
                 self._send(action)
             case ClaimAddress() | ReleaseAddress() | OpenFence() | CloseFence():
                 await self._change(action)
@@ -125,12 +128,15 @@ class Performer:
                 self._discards.count(clock.now().mono, source, reason)
             case Record():
                 log.write(action)
-            case Finished() | AckNode() | RunHook() | CancelHook():
+            case Finished() | RunHook() | CancelHook():
                 pass
             case _:
                 assert_never(action)
 
-    def _send(self, action: SendDatagram) -> None:
+    def _send(self, action: SendDatagram | AckNode) -> None:
+        if isinstance(action, AckNode):
+            self._fleet.answer(action)
+            return
         header = action.datagram.header
         source = self._datagrams.local_address(header.path)
         left = False

@@ -43,6 +43,7 @@ from haagent.core.settings import AgentSettings, FenceLevel
 from haagent.core.units import DurationNs, between
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
+from haagent.runtime.fleet import Fleet
 from haagent.runtime.log import logger
 from haagent.runtime.perform import Performer
 from haagent.runtime.places import Place, by_interface, kept_addresses, places
@@ -105,6 +106,7 @@ class Daemon:
             clock.now,
             self._path_trouble,
         )
+        self._fleet = Fleet(settings, self._cluster_key, self._discards, post)
         self._hosts = Hosts(settings.heartbeat.paths, self._datagrams.local_address, post)
         self._processes = Processes(settings.heartbeat, post, logger.warning)
         self._haproxy = None
@@ -123,6 +125,7 @@ class Daemon:
             settings=settings,
             keyring=self._keyring,
             datagrams=self._datagrams,
+            fleet=self._fleet,
             netlink=self._netlink,
             fence=self._fence,
             frames=self._frames,
@@ -166,7 +169,7 @@ class Daemon:
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._hosts.run]
-        runs.append(self._control.run)
+        runs += [self._fleet.run, self._control.run]
         if self._fence.level is not FenceLevel.LIFETIME:
             # Otherwise the address outlives the process, and nobody may take over at its end.
             runs.append(self._processes.run)
@@ -288,6 +291,7 @@ class Daemon:
             unusable = isinstance(error, ConfigurationError | KeyFileError)
             return Outcome.INVALID if unusable else Outcome.REFUSED, str(error).splitlines()
         self._loaded = loaded
+        self._fleet.change(loaded.settings.nodes)
         await self._driver.settle(SettingsChanged(loaded.settings))
         self._leaving = True
         changed = changes(old, loaded.settings)

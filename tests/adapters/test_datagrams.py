@@ -21,7 +21,8 @@ from pyroute2 import netns
 
 from haagent.adapters import clock
 from haagent.adapters.datagrams import MAX_PAYLOAD, Datagrams, Received, source_addresses
-from haagent.adapters.datagrams.reader import SHARE, arrival
+from haagent.adapters.datagrams.reader import SHARE
+from haagent.adapters.datagrams.stamps import arrival
 from haagent.core.settings import (
     DEFAULT_PORT,
     MULTICAST_IPV4,

@@ -1,4 +1,4 @@
-"""Heartbeat datagrams: one UDP socket for each configured path.
+"""Heartbeat datagrams: one UDP socket for each configured path; ``nodes`` hears app nodes.
 
 Run :meth:`Datagrams.run` as a task.  Each datagram read goes to ``receive``, which returns
 whether it is genuine; ``haagent.adapters.datagrams.reader`` says why.  What ails a path goes
