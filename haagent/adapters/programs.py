@@ -41,13 +41,15 @@ class Ended:
     output: str = ""
     """The last :data:`TAIL_BYTES` of both its outputs."""
     timed_out: bool = False
+    stopped: bool = False
+    """It was told to end before its time was over, as somebody wanted."""
     refused: str = ""
     """Why it did not begin; empty when it did."""
     took_s: float = 0.0
 
     @property
     def ok(self) -> bool:
-        return self.code == 0 and not self.timed_out
+        return self.code == 0 and not self.timed_out and not self.stopped
 
     @property
     def text(self) -> str:
@@ -59,6 +61,8 @@ class Ended:
     def _outcome(self) -> str:
         if self.refused:
             return f"not run: {self.refused}"
+        if self.stopped:
+            return f"ended after {self.took_s:.1f} s, because nobody waits for it any more"
         if self.timed_out:
             return f"did not end within its time, ended after {self.took_s:.1f} s"
         if self.signal is not None:
@@ -77,10 +81,12 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout_s: float,
     user: str | None = None,
+    stop: int | None = None,
 ) -> Ended:
     """Run ``argv`` and return how it ended, at most a little later than its time allows.
 
-    After ``timeout_s`` all its processes get SIGTERM, and SIGKILL a second later.  What it leaves
+    After ``timeout_s``, or when the descriptor ``stop`` becomes readable, all its processes get
+    SIGTERM, and SIGKILL a second later.  What it leaves
     behind when it ends in time goes on, but nobody reads its output any more.
 
     ``user`` runs it; without one, the agent's own user, who must not be root.
@@ -92,9 +98,13 @@ def run(
     except _RefusedError as error:
         return Ended(refused=str(error))
     with process, ExitStack() as stack:
-        watch = _Watch(process, stdin, stack)
-        timed_out = not watch.until_end(begun_s + timeout_s)
-        if timed_out:
+        try:
+            watch = _Watch(process, stdin, stack, stop)
+        except OSError as error:  # no descriptor left
+            _signal(process, signal.SIGKILL)
+            return Ended(refused=str(error))
+        in_time = watch.until_end(begun_s + timeout_s)
+        if not in_time:
             _signal(process, signal.SIGTERM)
             watch.until_end(time.monotonic() + KILL_AFTER_S)
             # While the first is not waited for, the number of the group is nobody else's.
@@ -104,7 +114,8 @@ def run(
         code=status if status >= 0 else None,
         signal=-status if status < 0 else None,
         output=watch.tail.decode(errors="replace"),
-        timed_out=timed_out,
+        timed_out=not in_time and not watch.stopped,
+        stopped=watch.stopped,
         took_s=time.monotonic() - begun_s,
     )
 
@@ -164,7 +175,13 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> "subproces
 class _Watch:
     """Feeds a process and reads what it says, until it ends."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", stdin: bytes, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        stdin: bytes,
+        stack: ExitStack,
+        stop: int | None,
+    ) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self._input, self._output = process.stdin, process.stdout
@@ -174,6 +191,10 @@ class _Watch:
         stack.callback(os.close, self._end)
         self._selector = stack.enter_context(selectors.DefaultSelector())
         self._selector.register(self._end, selectors.EVENT_READ)
+        self.stopped = False
+        self._stop = stop
+        if stop is not None:
+            self._selector.register(stop, selectors.EVENT_READ)
         for stream, events in (
             (self._input, selectors.EVENT_WRITE),
             (self._output, selectors.EVENT_READ),
@@ -182,7 +203,7 @@ class _Watch:
             self._selector.register(stream, events)
 
     def until_end(self, deadline_s: float) -> bool:
-        """Return whether the process has ended by ``deadline_s``."""
+        """Return whether the process has ended by ``deadline_s``, or before it is to stop."""
         while (left_s := deadline_s - time.monotonic()) > 0:
             ready = [key.fileobj for key, _ in self._selector.select(left_s)]
             if self._input in ready:
@@ -191,6 +212,10 @@ class _Watch:
                 self._read(to_the_end=self._end in ready)
             if self._end in ready:
                 return True
+            if self._stop is not None and self._stop in ready:
+                self.stopped = True
+                self._selector.unregister(self._stop)
+                return False
         return False
 
     def _write(self) -> None:

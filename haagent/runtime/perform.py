@@ -14,6 +14,7 @@ from haagent.adapters import clock
 from haagent.adapters.datagrams import Datagrams
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy.runtime import HAProxyRuntime
+from haagent.adapters.hooks import Hooks
 from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes
@@ -67,6 +68,7 @@ class Performer:
         frames: LinkFrames,
         hosts: Hosts,
         processes: Processes,
+        hooks: Hooks,
         haproxy: HAProxyRuntime | None,
         state: StateFile,
         discards: Discards,
@@ -80,6 +82,7 @@ class Performer:
         self._frames = frames
         self._hosts = hosts
         self._processes = processes
+        self._hooks = hooks
         self._haproxy = haproxy
         self._state = state
         self._discards = discards
@@ -113,10 +116,8 @@ class Performer:
                 await self._change(action)
             case AnnounceAddress():
                 self._announce(action)
-            case AskAddress():
+            case AskAddress() | AskHost():
                 self._ask(action)
-            case AskHost(path, address):
-                self._hosts.ask(path, address)
             case WatchProcesses(places):
                 self._processes.watch(places)
                 self._hosts.watch(places)
@@ -128,7 +129,9 @@ class Performer:
                 self._discards.count(clock.now().mono, source, reason)
             case Record():
                 log.write(action)
-            case Finished() | RunHook() | CancelHook():
+            case RunHook() | CancelHook():
+                self._hooks.perform(action)
+            case Finished():
                 pass
             case _:
                 assert_never(action)
@@ -202,7 +205,10 @@ class Performer:
         except OSError as error:
             self._failed(action, error)
 
-    def _ask(self, action: AskAddress) -> None:
+    def _ask(self, action: AskAddress | AskHost) -> None:
+        if isinstance(action, AskHost):
+            self._hosts.ask(action.path, action.address)
+            return
         # Nobody waits for an answer, and without one all is as it was.
         with suppress(OSError):
             self._frames.ask(action.interface, action.address.ip)

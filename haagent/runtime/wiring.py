@@ -18,6 +18,7 @@ from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.datagrams import Datagrams, Received
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy.runtime import HAProxyRuntime
+from haagent.adapters.hooks import Hooks
 from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
 from haagent.adapters.processes import Processes
@@ -59,6 +60,12 @@ VERSION = version("haagent")
 READ_TIMEOUT_S = 2.0
 """How long the files may take to be read: a pipe in the place of one, or a disk that is away, must
 hold up neither the next reload nor an end."""
+
+HOOKS_STOP_S = 2.0
+"""How long hooks that still run at a stop may take; the addresses are released by then."""
+
+HOOKS_RESTART_S = 0.3
+"""The same at a planned restart, when the peers wait for the next process."""
 
 T = TypeVar("T")
 
@@ -109,6 +116,7 @@ class Daemon:
         self._fleet = Fleet(settings, self._cluster_key, self._discards, post)
         self._hosts = Hosts(settings.heartbeat.paths, self._datagrams.local_address, post)
         self._processes = Processes(settings.heartbeat, post, logger.warning)
+        self._hooks = Hooks(post, logger.warning)
         self._haproxy = None
         if settings.haproxy is not None:
             self._haproxy = HAProxyRuntime(settings.haproxy.socket, post)
@@ -131,6 +139,7 @@ class Daemon:
             frames=self._frames,
             hosts=self._hosts,
             processes=self._processes,
+            hooks=self._hooks,
             haproxy=self._haproxy,
             state=self._state,
             discards=self._discards,
@@ -158,6 +167,7 @@ class Daemon:
                 logger.info("ready: %s", self._config)
                 self._systemd.ready(self._roles())
                 kept = (await self._driver.run(self._performer.perform, self._observe)).kept
+                await self._hooks.finish(HOOKS_RESTART_S if kept else HOOKS_STOP_S)
                 for task in tasks:
                     task.cancel()
         finally:
@@ -231,6 +241,9 @@ class Daemon:
 
     async def _prepare_restart(self) -> str:
         """Return why the next process cannot go on; empty when it can."""
+        if hook := self._hooks.running:
+            # The next one would not run it again: for its hooks nothing has changed.
+            return f"a hook is running: {hook}"
         try:
             return await _within_reason(
                 partial(

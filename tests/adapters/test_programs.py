@@ -106,6 +106,18 @@ def test_children_that_ignore_the_end_of_their_parent_are_killed_too(tmp_path: P
     wait_until_ended(int(pid.read_text()))
 
 
+def test_what_nobody_waits_for_any_more_is_told_to_end() -> None:
+    stop = os.eventfd(0)
+    threading.Timer(0.3, os.eventfd_write, (stop, 1)).start()
+
+    ended = run(["sh", "-c", "sleep 300"], timeout_s=10, user=ME, stop=stop)
+
+    assert (ended.stopped, ended.timed_out, ended.ok) == (True, False, False)
+    assert ended.signal == signal.SIGTERM
+    assert ended.took_s < 3
+    os.close(stop)
+
+
 def test_what_goes_on_in_the_background_is_not_waited_for(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
 
