@@ -86,8 +86,8 @@ def run(
     """Run ``argv`` and return how it ended, at most a little later than its time allows.
 
     After ``timeout_s``, or when the descriptor ``stop`` becomes readable, all its processes get
-    SIGTERM, and SIGKILL a second later.  What it leaves
-    behind when it ends in time goes on, but nobody reads its output any more.
+    SIGTERM, and SIGKILL a second later.  What it leaves behind when it ends in time goes on, but
+    nobody reads its output any more.
 
     ``user`` runs it; without one, the agent's own user, who must not be root.
     """

@@ -1,0 +1,160 @@
+"""Hooks of real agents: when they run, and that an address waits for what comes before it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from haagent.lab.cluster import VIP_IPV4
+from haagent.lab.services import Service
+from tests.lab.conftest import BY_ROLE, Begin
+
+MS = 1_000_000
+SECOND = 1000 * MS
+
+NOTE = "echo $HAAGENT_EVENT $HAAGENT_PREVIOUS $HAAGENT_REASON >> {file}"
+
+
+def with_hooks(**hooks: str) -> Callable[[str], str]:
+    """Return the pair's configurations with these hooks of group web."""
+    written = ", ".join(f"{kind}: {hook}" for kind, hook in hooks.items())
+
+    def configuration(name: str) -> str:
+        text = BY_ROLE(name)
+        assert "    addresses:" in text
+        return text.replace("    addresses:", f"    hooks: {{{written}}}\n    addresses:")
+
+    return configuration
+
+
+def noted_in(directory: Path) -> Callable[[str], str]:
+    """Return the configurations whose hooks note in a file of each agent what they are told."""
+
+    def configuration(name: str) -> str:
+        note = NOTE.format(file=directory / name)
+        hook = f"{{command: [sh, -c, '{note}'], user: root}}"
+        kinds = ("master", "backup", "fault", "stop")
+        return with_hooks(**dict.fromkeys(kinds, hook))(name)
+
+    return configuration
+
+
+def script(file: Path, body: str) -> str:
+    """Return a hook that notes when it begins, and does ``body``."""
+    file.with_suffix(".py").write_text(
+        f"import time\nnote = open({str(file)!r}, 'a', buffering=1)\n"
+        f"note.write(f'begins {{time.monotonic_ns()}}\\n')\n{body}\n"
+        f"note.write(f'ends {{time.monotonic_ns()}}\\n')\n"
+    )
+    return f"{sys.executable}, -I, {file.with_suffix('.py')}"
+
+
+def times(file: Path, word: str) -> list[int]:
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [int(line.split()[1]) for line in lines if line.startswith(word)]
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Callable[[str], list[str]]:
+    def read(name: str) -> list[str]:
+        file = tmp_path / name
+        return file.read_text().splitlines() if file.exists() else []
+
+    return read
+
+
+def test_hooks_follow_the_roles_and_nothing_else(
+    begin: Begin, tmp_path: Path, notes: Callable[[str], list[str]]
+) -> None:
+    site = begin(noted_in(tmp_path))
+    lb1, lb2 = site.agents["lb1"], site.agents["lb2"]
+    site.lab.wait_until(lambda: notes("lb1") and notes("lb2"), 10, "the first roles are told")
+    before = {name: notes(name) for name in ("lb1", "lb2")}
+    assert [len(each) for each in before.values()] == [1, 1], before
+
+    for _ in range(3):
+        assert lb1.reload().returncode == 0
+    moved = site.agents["lb1"].process.stop()
+    site.settle(lb2="master")
+    site.lab.wait_until(lambda: len(notes("lb2")) == 2, 10, "lb2 is told that it is master")
+
+    assert lb1.process.exit_code == 0, moved
+    assert notes("lb1")[1:] in (
+        ["backup master handed_over", "stop backup stopping"],
+        # The first may still run when both have come.
+        ["stop backup stopping"],
+    )
+    assert notes("lb2")[1:] == ["master backup handover"]
+    hooks = {(hook.queue, hook.kind): hook.ok for hook in site.status("lb2").hooks}
+    assert hooks == {("group web", "backup"): True, ("group web", "master"): True}
+    assert site.alarms("lb2").keys() & {"hook.failed"} == set()
+    assert lb2.process.exit_code is None
+
+
+def test_a_planned_restart_that_keeps_the_addresses_is_no_news_for_hooks(
+    begin: Begin, tmp_path: Path, notes: Callable[[str], list[str]]
+) -> None:
+    site = begin(noted_in(tmp_path))
+    with Service(site.agents["lb1"]) as lb1:
+        lb1.agent.process.stop()
+        lb1.start()
+        site.settle_all()
+        site.lab.wait_until(lambda: notes("lb1")[-1:] == ["master backup handover"], 10, "told")
+        told = notes("lb1")
+
+        lb1.restart()
+        site.settle_all()
+
+        assert site.role("lb1").reason == "restarted"
+        assert notes("lb1") == told
+
+
+def test_the_address_comes_when_what_comes_before_it_has_ended(
+    begin: Begin, tmp_path: Path
+) -> None:
+    file = tmp_path / "before"
+    command = script(file, "time.sleep(0.7)")
+    site = begin(
+        lambda name: (
+            with_hooks(before_claim=f"{{command: [{command}], user: root, timeout: 5s}}")(name)
+            if name == "lb2"
+            else BY_ROLE(name)
+        )
+    )
+    addresses = site.watch_addresses("lb2")
+    assert not file.exists(), "a backup claims nothing"
+
+    killed = site.agents["lb1"].process.kill()
+    site.lab.wait_until(lambda: site.role("lb2").state == "master", 10, "lb2 is master")
+    assert site.holders(VIP_IPV4) != ["lb2"]
+    site.settle(lb2="master")
+
+    (began,), (ended,) = times(file, "begins"), times(file, "ends")
+    claimed = addresses.heard("added", killed)[0][0]
+    assert killed < began < ended < claimed < ended + 200 * MS
+    assert "before_claim comes first, for 5000 ms at most" in site.records("lb2", "claim.waits")
+
+
+def test_the_address_comes_at_the_deadline_of_what_hangs(begin: Begin, tmp_path: Path) -> None:
+    file = tmp_path / "before"
+    command = script(file, "import signal; signal.signal(15, signal.SIG_IGN); time.sleep(300)")
+    site = begin(
+        lambda name: (
+            with_hooks(before_claim=f"{{command: [{command}], user: root, timeout: 1s}}")(name)
+            if name == "lb2"
+            else BY_ROLE(name)
+        )
+    )
+    addresses = site.watch_addresses("lb2")
+
+    killed = site.agents["lb1"].process.kill()
+    site.settle(lb2="master")
+
+    (began,) = times(file, "begins")
+    claimed = addresses.heard("added", killed)[0][0]
+    assert 0.8 * SECOND < claimed - began < 1.3 * SECOND
+    assert site.alarms("lb2")["hook.failed"] == (
+        "before_claim of group web: has not ended within 1000 ms, nobody waits any more"
+    )
+    assert site.status("lb2").runtime.loop_lateness_ms < 50
