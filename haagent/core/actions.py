@@ -124,11 +124,14 @@ class Backend:
 
     name: str
     servers: tuple[Server, ...]
+    whole: bool = True
+    """Whether there are to be no others.  While not all app nodes that live have been heard nobody
+    knows which servers are to go: those here are put right, and no other is touched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetBackends:
-    """The local HAProxy has exactly these servers in these backends."""
+    """The local HAProxy has exactly these servers in these backends, where those are ``whole``."""
 
     terms: tuple[tuple[GroupId, Term], ...]
     backends: tuple[Backend, ...]

@@ -68,6 +68,7 @@ from haagent.core.messages import (
 from haagent.core.outbox import Outbox
 from haagent.core.overview import Overview
 from haagent.core.peer import Peer
+from haagent.core.registry import Registry
 from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, GroupSettings, IPAddress
 from haagent.core.status import Status
@@ -138,7 +139,8 @@ class Agent:
             group.id: self._make_group(group, tenures.get(group.id)) for group in settings.groups
         }
         self._configured = {group.id: group for group in settings.groups}
-        self._backends = Backends(settings.haproxy) if settings.haproxy else None
+        self._backends = Backends(settings.haproxy, self._journal) if settings.haproxy else None
+        self._registry: Registry | None = None
         self._watched: frozenset[tuple[int, IPAddress]] = frozenset()
         self._mute_since: dict[int, MonoNs] = {}
         """Since when each path has carried nothing."""
@@ -158,10 +160,11 @@ class Agent:
             return []
         if self._begun is None:
             self._begun = now.mono
+            self._registry = self._make_registry(now.mono)
         actions = self._notice_lateness(now, event)
         actions += self._take_in(now, event)
         actions += self._tick(now)
-        actions += self._update_backends()
+        actions += self._update_backends(now)
         actions += self._watch_processes()
         actions += self._journal.take()
         actions += self._hooks.take()
@@ -184,6 +187,7 @@ class Agent:
             groups=overview.groups(),
             peers=overview.peers(),
             haproxy=self._backends.status() if self._backends else None,
+            nodes=self._registry.status() if self._registry else None,
             hooks=self._hooks.status(),
             alarms=self._journal.alarms,
             records=self._journal.records,
@@ -200,6 +204,8 @@ class Agent:
         slow = max(lateness, unread)
         if slow >= LATENESS:
             self._membership.forgive(now.mono, min(slow, self._timing.interval))
+            if self._registry is not None:
+                self._registry.overslept(now.mono, slow)
         if lateness < self._timing.interval // 4:
             return []
         silent = [group.silent_for(now) for group in self._groups.values()]
@@ -218,8 +224,10 @@ class Agent:
 
     def _take_in(self, now: Moment, event: Event) -> list[Action]:
         match event:
-            case Tick() | NodesHeard():
+            case Tick():
                 return []
+            case NodesHeard():
+                return [] if self._registry is None else self._registry.heard(now, event)
             case DatagramReceived():
                 return self._receive(now, event)
             case PathChanged() | StrangerHeard():
@@ -368,6 +376,8 @@ class Agent:
     def _told_of_peer(self, now: Moment, event: ProcessEnded | HostAnswered) -> list[Action]:
         if isinstance(event, HostAnswered):
             self._membership.host_answered(now.mono, event.path, event.source, event.protocol)
+            if self._registry is not None:
+                self._registry.host_answered(now, event.path, event.source)
         else:
             self._membership.process_ended(now.mono, event.path, event.source)
         return []
@@ -498,6 +508,7 @@ class Agent:
         if self._stopping:
             return []
         self._settings = event.settings
+        self._follow_nodes(now)
         self._configured = {settings.id: settings for settings in event.settings.groups}
         actions: list[Action] = []
         for key, settings in self._configured.items():
@@ -512,6 +523,14 @@ class Agent:
         ):
             self._journal.record(now, "config.applied", "HAProxy servers as the file has them")
         return actions
+
+    def _follow_nodes(self, now: Moment) -> None:
+        """Go by the classes of app nodes in the file; who is alive stays known."""
+        if self._settings.nodes is None or self._registry is None:
+            self._registry = self._make_registry(now.mono)
+            self._journal.clear(now, "nodes.vanished", "")
+        else:
+            self._registry.reconfigure(self._settings.nodes)
 
     def _steer(self, now: Moment, event: Steered) -> list[Action]:
         self._steered = event
@@ -594,6 +613,8 @@ class Agent:
             actions += self._inquiry.ask(now, shared, peer)
             for group in shared:
                 group.hasten(now)
+        if self._registry is not None:
+            actions += self._registry.tick(now)
         actions += self._mute_for_long(now)
         if self._restart is not None:
             actions += self._restart.tick(now, alone=self._is_left(self._restart.groups))
@@ -632,13 +653,13 @@ class Agent:
         others = (group for group in self._groups.values() if group not in kept)
         return self._outbox.empty and all(group.election.stopped for group in others)
 
-    def _update_backends(self) -> list[Action]:
+    def _update_backends(self, now: Moment) -> list[Action]:
         if self._backends is None:
             return []
         states = {key: group.election.state for key, group in self._groups.items()}
         terms = {key: group.election.term for key, group in self._groups.items()}
         alive = {peer.name for peer in self._membership.living()}
-        return [*self._backends.update(states, terms, alive)]
+        return [*self._backends.update(now, states, terms, alive, self._registry)]
 
     def _finish(self) -> list[Action]:
         tenures = () if self._restart is None else self._restart.kept
@@ -660,6 +681,8 @@ class Agent:
             self._membership.deadline(),
             self._outbox.deadline(),
             self._journal.deadline(),
+            self._registry.deadline() if self._registry is not None else None,
+            self._backends.deadline() if self._backends is not None else None,
             restart_due,
         )
 
@@ -685,6 +708,19 @@ class Agent:
             journal=self._journal,
             outbox=self._outbox,
             hooks=self._hooks,
+        )
+
+    def _make_registry(self, begun: MonoNs) -> Registry | None:
+        if self._settings.nodes is None:
+            return None
+        return Registry(
+            settings=self._settings.nodes,
+            agent=(self._node, self._settings.node),
+            journal=self._journal,
+            hooks=self._hooks,
+            random=self._random,
+            references=[*self._membership.references()],
+            begun=begun,
         )
 
     def _on_interface(self, interface: str) -> list[Group]:

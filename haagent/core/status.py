@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from haagent.core.actions import Backend, Record, Severity
 from haagent.core.identity import BootId, NodeId, Priority, Term
-from haagent.core.messages import RoleReason, State
+from haagent.core.messages import RoleReason, Service, State
+from haagent.core.node import Standing
 from haagent.core.settings import IPAddress, IPInterface
 from haagent.core.units import DurationNs, MonoNs
 
@@ -99,6 +100,47 @@ class HookStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatus:
+    """How many app nodes have a service, and how they stand."""
+
+    name: str
+    serving: int
+    unhealthy: int
+    held: int
+    """Vanished with many others, and not believed to be dead."""
+    dead: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """One app node, as last heard."""
+
+    name: str
+    node_class: str
+    address: IPAddress
+    standing: Standing
+    since: MonoNs
+    last_heard: MonoNs
+    interval_ms: int
+    """As it has promised."""
+    busy_permille: int
+    """Damped."""
+    services: tuple[Service, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodesStatus:
+    """The app nodes."""
+
+    services: tuple[ServiceStatus, ...]
+    total: int
+    """How many are known; those that are dead or have left count for a day."""
+    shown: tuple[NodeStatus, ...]
+    """Some of them: those in trouble first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
     """A condition that lasts and that an operator should end."""
 
@@ -120,6 +162,8 @@ class Status:
     peers: tuple[PeerStatus, ...]
     haproxy: BackendsStatus | None
     """None when no HAProxy is configured."""
+    nodes: NodesStatus | None = None
+    """None when the file has nothing of app nodes."""
     hooks: tuple[HookStatus, ...] = ()
     """The newest last; those that have not run yet are missing."""
     alarms: tuple[Alarm, ...]

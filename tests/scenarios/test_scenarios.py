@@ -21,6 +21,9 @@ word ``late`` follows the time: then the agent was stalled.
     ended KIND [failed]         the hook of that kind has ended that was asked for last
     reload [priority=150] [preempt=after:5s] [interface=eth0] [addresses=ADDRESS,...]
            [without-group]      a changed configuration; what is not given is as at the start
+    node NAME starts [KEY=VALUE ...]  heartbeat, answer, proof; the first two are not shown
+    node NAME says [leaving] [replayed] [nonce=N] [KEY=VALUE ...]  one heartbeat
+    nodes NAME,... talk         each says a heartbeat at its interval from the command before
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
     PEER talks                  heartbeats every 100 ms from the command before until then
     PEER answers PROTOCOL       its host does, ARP say; without PEER: answers ADDRESS
@@ -34,6 +37,12 @@ What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electa
 otherwise.  Heartbeats of
 the agent itself are left out, and so is the fence that each of them keeps open, unless it starts
 with ``renewals``, and whose processes it watches.
+
+With ``nodes=SERVICE:POLICY[:WHEN_EMPTY]`` the backend ``app`` has app nodes, of the class
+``default`` (with ``slow=DURATION``, ``rise=2`` and, by the word ``mourn``, hooks) or, by the word
+``calm``, of that name (2 s, dead after 5 s).  What a node once said of ``busy`` (per mille),
+``class``, ``interval`` (ms), ``boot`` and ``services`` (NAME:WEIGHT:well or ill, with commas) holds
+until it says otherwise.
 """
 
 import os
@@ -51,6 +60,7 @@ from haagent.core.actions import (
     AnnounceAddress,
     AskAddress,
     AskHost,
+    Backend,
     CancelHook,
     ClaimAddress,
     CloseFence,
@@ -78,6 +88,8 @@ from haagent.core.events import (
     HookEnded,
     HostAnswered,
     LinkChanged,
+    NodeHeard,
+    NodesHeard,
     PathChanged,
     ProcessEnded,
     RestartRequested,
@@ -107,6 +119,8 @@ from haagent.core.messages import (
     Header,
     Heard,
     Heartbeat,
+    Load,
+    NodeHeartbeat,
     Objection,
     ObjectionCode,
     Probe,
@@ -116,6 +130,7 @@ from haagent.core.messages import (
     Resign,
     ResignPhase,
     RoleReason,
+    Service,
     State,
 )
 from haagent.core.ownership import AddressAction
@@ -129,11 +144,16 @@ from haagent.core.settings import (
     HAProxySettings,
     HeartbeatSettings,
     HookSettings,
+    NodeClassSettings,
+    NodeServersSettings,
+    NodesSettings,
     OnFail,
     PathSettings,
+    Policy,
     Preempt,
     ServerSettings,
     When,
+    WhenEmpty,
 )
 from haagent.core.units import Moment, MonoNs, WallNs, later, milliseconds
 
@@ -202,6 +222,51 @@ class Peer:
         return IPv4Address(f"10.0.0.{NAMES.index(self.name) + 1}")
 
 
+@dataclass
+class AppNode:
+    """An app node, played by the story."""
+
+    name: str
+    facts: Options = field(
+        default_factory=lambda: {
+            "busy": "0",
+            "class": "default",
+            "interval": "1000",
+            "boot": "1",
+            "services": "app:100:well",
+        }
+    )
+    sequence: int = 0
+    nonce: int = 0
+
+    def heartbeat(self, options: Options, *words: str) -> NodeHeartbeat:
+        """Return the next heartbeat."""
+        self.facts |= {key: value for key, value in options.items() if key in self.facts}
+        self.sequence += "replayed" not in words
+        parts = (each.split(":") for each in self.facts["services"].split(","))
+        return NodeHeartbeat(
+            sender=node_id(self.name),
+            boot=boot_id(int(self.facts["boot"]), 0),
+            sequence=self.sequence,
+            path=0,
+            interval_ms=int(self.facts["interval"]),
+            nonce=int(options.get("nonce", self.nonce)),
+            leaving="leaving" in words,
+            load=Load(cpu_permille=int(self.facts["busy"]), memory_permille=100, queue_percent=10),
+            name=self.name,
+            node_class=self.facts["class"],
+            address=self.source,
+            services=tuple(
+                Service(name=name, port=80, weight=int(weight), healthy=health == "well")
+                for name, weight, health in parts
+            ),
+        )
+
+    @property
+    def source(self) -> IPv4Address:
+        return IPv4Address(f"10.0.2.{self.name.removeprefix('app')}")
+
+
 class Stage:
     """One agent, the peers that the story plays, and what has been said so far."""
 
@@ -213,17 +278,20 @@ class Stage:
         self.hooks: dict[str, RunHook] = {}
         self.nonces: dict[NodeId, int] = {}
         self.peers = {name: Peer(name) for name in NAMES}
+        self.nodes: dict[str, AppNode] = {}
         self.ballot = Ballot(node_id("lb1"), boot_id(1, 0), 0)
         self.config = 0
         self.renewals = False
         self.agent: Agent | None = None
 
-    def command(self, line: str) -> None:
+    def command(self, line: str) -> None:  # noqa: C901, PLR0912  # One case for each command.
         """Do what ``line`` says."""
         time, *rest = line.split()
         now = duration(time)
         if rest[1:] == ["talks"]:
             return self._talk(self.peers[rest[0]], now)
+        if rest[0] == "nodes":
+            return self._nodes_talk(rest[1].split(","), now)
         if rest[0] == "late":
             del rest[0]
         elif self.agent is not None:
@@ -237,6 +305,8 @@ class Stage:
         match verb:
             case "wait":
                 pass
+            case "node":
+                self._node(*words, options=options)
             case "start":
                 self.renewals = "renewals" in words
                 self._start(options, *words)
@@ -280,8 +350,9 @@ class Stage:
         gateway = options.get("reference")
         reference = IPv4Address(gateway) if gateway else None
         servers = tuple(server(word) for word in options.get("servers", "").split(",") if word)
+        nodes = node_servers(options["nodes"]) if "nodes" in options else None
         haproxy = HAProxySettings(
-            socket="-", backends=(BackendSettings(name="app", servers=servers),)
+            socket="-", backends=(BackendSettings(name="app", servers=servers, nodes=nodes),)
         )
         return AgentSettings(
             node="lb1",
@@ -291,7 +362,8 @@ class Stage:
                 detection=Detection.PROBING if "probing" in words else Detection.FIXED,
             ),
             groups=() if "without-group" in words else (group,),
-            haproxy=haproxy if servers else None,
+            haproxy=haproxy if servers or nodes else None,
+            nodes=NodesSettings(classes=classes(options, *words)) if nodes else None,
         )
 
     def _start(self, options: Options, *words: str) -> None:
@@ -341,6 +413,37 @@ class Stage:
                 self.ballot = ballot
             case _:
                 pass
+
+    # What app nodes say.
+
+    def _node(self, name: str, verb: str, *words: str, options: Options) -> None:
+        node = self.nodes.setdefault(name, AppNode(name))
+        if verb == "says":
+            self._hear_nodes(node.heartbeat(options, *words), at=node.source)
+            return
+        node.nonce = 0
+        before = list(self.lines)
+        for action in self._hear_nodes(node.heartbeat(options), at=node.source):
+            if isinstance(action, AckNode):
+                node.nonce = action.ack.nonce
+        assert node.nonce, f"{name} is not asked for proof"
+        self.lines = before
+        self._hear_nodes(node.heartbeat(options), at=node.source)
+
+    def _nodes_talk(self, names: Words, until: MonoNs) -> None:
+        """Have each say its heartbeat every interval, a little after the one before."""
+        nodes = [self.nodes[name] for name in names]
+        interval = milliseconds(int(nodes[0].facts["interval"]))
+        start = self.now
+        for time in range(start + interval, until + 1, interval):
+            for number, node in enumerate(nodes):
+                self._wait(later(MonoNs(time), milliseconds(number)))
+                self._hear_nodes(node.heartbeat({}), at=node.source)
+        self._wait(until)
+
+    def _hear_nodes(self, heartbeat: NodeHeartbeat, at: IPv4Address) -> list[Action]:
+        heard = NodeHeard(source=at, port=6941, way=0, received_at=self.now, heartbeat=heartbeat)
+        return self._step(NodesHeard((heard,)))
 
     # What peers say.
 
@@ -485,8 +588,7 @@ class Stage:
             case CountDiscard(source, reason):
                 return [f"discard {reason.name} from {self._at(source)}"]
             case SetBackends(backends=backends):
-                lists = (f"{b.name} = {[s.name for s in b.servers]}" for b in backends)
-                return [f"backends {', '.join(lists)}"]
+                return [f"backends {', '.join(listed(each) for each in backends)}"]
             case AckNode(ack, destination):
                 return [f"ack {destination}: every {ack.interval_ms} ms"]
             case RunHook(queue=queue, kind=kind, facts=facts):
@@ -507,6 +609,38 @@ class Stage:
     def _at(self, address: object) -> str:
         names = (peer.name for peer in self.peers.values() if peer.source == address)
         return next(names, str(address))
+
+
+def listed(backend: Backend) -> str:
+    """Return the servers of ``backend``, with their weight where it is another than 100."""
+    servers = [s.name if s.weight == 100 else f"{s.name}*{s.weight}" for s in backend.servers]
+    return f"{backend.name} = {servers}" + (" and others as they are" * (not backend.whole))
+
+
+def node_servers(text: str) -> NodeServersSettings:
+    """Return what is written ``service:policy`` or ``service:policy:when_empty``."""
+    service, policy, *empty = text.split(":")
+    return NodeServersSettings(
+        service=service, policy=Policy(policy), when_empty=WhenEmpty(*empty or ["keep"])
+    )
+
+
+def classes(options: Options, *words: str) -> tuple[NodeClassSettings, ...]:
+    """Return the classes of app nodes in the story's file."""
+    hook = HookSettings(command=("/hook",)) if "mourn" in words else None
+    default = NodeClassSettings(
+        rise=int(options.get("rise", "2")),
+        slow_start=milliseconds(duration(options.get("slow", "0s")) // 1_000_000),
+        on_dead=hook,
+        on_back=hook,
+    )
+    calm = NodeClassSettings(
+        name="calm",
+        interval=milliseconds(2000),
+        jitter=milliseconds(0),
+        timeout=milliseconds(5000),
+    )
+    return (default, calm) if "calm" in words else (default,)
 
 
 def happening(verb: str, words: Words) -> Event:

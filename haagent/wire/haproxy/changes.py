@@ -102,6 +102,8 @@ def _changes(backend: Backend, held: Mapping[str, Held]) -> Iterator[Change]:
         if there is None or not there.serves(server):
             path = f"{backend.name}/{server.name}"
             yield Change(path, _settle(path, server, there, out))
+    if not backend.whole:
+        return
     wanted = {server.name for server in backend.servers}
     for name, old in held.items():
         if name not in wanted:

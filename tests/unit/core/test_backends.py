@@ -6,19 +6,26 @@ import pytest
 
 from haagent.core.actions import Backend, Server, SetBackends
 from haagent.core.backends import Backends
+from haagent.core.clocks import Clocks
 from haagent.core.events import BackendsObserved
 from haagent.core.identity import Term, group_id
+from haagent.core.journal import Journal
 from haagent.core.messages import State
 from haagent.core.settings import BackendSettings, HAProxySettings, ServerSettings, When
 from haagent.core.status import BackendsStatus
+from haagent.core.units import Moment, MonoNs, WallNs
 
 WEB = group_id("web")
 ADDRESS = IPv4Address("10.0.1.1")
 
 
+NOW = Moment(MonoNs(0), WallNs(0))
+
+
 def backends(*servers: ServerSettings) -> Backends:
     settings = BackendSettings(name="app", servers=servers)
-    return Backends(HAProxySettings(socket="/run/haproxy.sock", backends=(settings,)))
+    haproxy = HAProxySettings(socket="/run/haproxy.sock", backends=(settings,))
+    return Backends(haproxy, Journal(Clocks()))
 
 
 def server(when: When, of: str | None = None) -> ServerSettings:
@@ -26,7 +33,7 @@ def server(when: When, of: str | None = None) -> ServerSettings:
 
 
 def wanted(tested: Backends, state: State, alive: set[str]) -> list[SetBackends]:
-    return tested.update({WEB: state}, {WEB: Term(7)}, alive)
+    return tested.update(NOW, {WEB: state}, {WEB: Term(7)}, alive, None)
 
 
 APP1 = Server(name="app1", address=ADDRESS, port=80, weight=100, check=True)
@@ -75,7 +82,7 @@ def test_a_list_that_is_wanted_already_is_not_asked_for_again() -> None:
     tested = backends(server(When.ALWAYS))
     wanted(tested, State.BACKUP, set())
 
-    assert tested.update({WEB: State.MASTER}, {WEB: Term(8)}, {"lb2"}) == []
+    assert tested.update(NOW, {WEB: State.MASTER}, {WEB: Term(8)}, {"lb2"}, None) == []
 
 
 def test_what_was_seen_stands_beside_what_is_wanted() -> None:
