@@ -31,6 +31,7 @@ from haagent.core.settings import (
     GroupSettings,
     HAProxySettings,
     HeartbeatSettings,
+    NodesSettings,
     PathSettings,
     ServerSettings,
     When,
@@ -101,7 +102,9 @@ def _lacking(document: Document, key_file: Path) -> Iterator[Problem]:
         read_key(key_file)
     except KeyFileError as error:
         yield document.at_value(("key_file",), str(error))
-    yield from absent_interfaces(document, "heartbeat.paths.*.interface", "groups.*.interface")
+    yield from absent_interfaces(
+        document, "heartbeat.paths.*.interface", "groups.*.interface", "nodes.interfaces.*"
+    )
 
 
 def _settings(file: File, home: Path) -> AgentSettings:
@@ -111,6 +114,7 @@ def _settings(file: File, home: Path) -> AgentSettings:
         heartbeat=_heartbeat(file.heartbeat),
         groups=tuple(_group(name, section, home) for name, section in file.groups.items()),
         haproxy=_haproxy(file, file.haproxy, home) if file.haproxy else None,
+        nodes=NodesSettings(**_written(file.nodes)) if file.nodes else None,
         fence=file.fence.require if file.fence else FenceLevel.LIFETIME,
     )
 

@@ -126,6 +126,11 @@ class HAProxySection(Section):
     backends: Annotated[dict[HAProxyName, BackendSection], Filled]
 
 
+class NodesSection(Section):
+    port: Port | None = None
+    interfaces: Annotated[tuple[Interface, ...], Filled] | None = None
+
+
 class FenceSection(Section):
     require: Level
 
@@ -139,4 +144,5 @@ class File(Section):
     heartbeat: HeartbeatSection
     groups: Annotated[dict[Name, GroupSection], Filled]
     haproxy: HAProxySection | None = None
+    nodes: NodesSection | None = None
     fence: FenceSection | None = None

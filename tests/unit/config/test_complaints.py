@@ -394,7 +394,7 @@ def test_groups_whose_names_share_an_id_are_refused(complaints: Complain) -> Non
     ("key", "answer"),
     [
         ("clustr", "unknown key 'clustr', did you mean 'cluster'?"),
-        ("nodes", "key 'nodes' is not supported by this version"),
+        ("checks", "key 'checks' is not supported by this version"),
         ("volume", "unknown key 'volume'"),
         ("<<", "merge keys are not supported, write the keys out"),
     ],
@@ -532,3 +532,45 @@ def test_the_host_name_stands_in_for_the_node_only_when_it_is_a_name(
     monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
 
     assert complaints(text) == ["1:1: node: must be given, the host name is 'localhost'"]
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ("nodes: {port: 0}", "25:15: nodes.port: must be 1..65535, is 0"),
+        (
+            "nodes: {interfaces: []}",
+            "25:21: nodes.interfaces: must have at least one entry, is an empty list",
+        ),
+        (
+            "nodes: {interfaces: [eth0, eth0]}",
+            (
+                "25:28: nodes.interfaces[1]: must be given once, is already nodes.interfaces[0] "
+                "in line 25"
+            ),
+        ),
+        (
+            "nodes: {port: 6940}",
+            (
+                "25:15: nodes.port: must differ from the other port: agents and app nodes have "
+                "sockets of their own, is 6940"
+            ),
+        ),
+    ],
+)
+def test_where_app_nodes_cannot_be_heard(
+    complaints: Complain, section: str, complaint: str
+) -> None:
+    assert complaints(f"{GOOD}{section}\n") == [complaint]
+
+
+def test_the_agents_may_not_take_the_port_of_app_nodes(complaints: Complain) -> None:
+    text = GOOD.replace("heartbeat:\n", "heartbeat:\n  port: 6941\n")
+    complaint = (
+        "5:9: heartbeat.port: must differ from the other port: agents and app nodes have "
+        "sockets of their own, is 6941"
+    )
+
+    assert complaints(f"{text}nodes: {{}}\n") == [complaint]
+    assert complaints(text) == []
+    assert complaints(f"{text}nodes: {{port: 6942}}\n") == []

@@ -16,6 +16,7 @@ from haagent.core.settings import (
     GroupSettings,
     HAProxySettings,
     HeartbeatSettings,
+    NodesSettings,
     PathSettings,
     Preempt,
     ServerSettings,
@@ -287,3 +288,20 @@ def test_loading_needs_no_root(tmp_path: Path) -> None:
         assert load(file).settings.cluster == "shop"
     finally:
         os.seteuid(0)
+
+
+def test_app_nodes_are_heard_where_the_file_says(tmp_path: Path) -> None:
+    written = load(write(tmp_path, SMALLEST + "nodes: {port: 7000, interfaces: [eth1, eth2]}\n"))
+    defaults = load(write(tmp_path, SMALLEST + "nodes: {}\n"))
+
+    assert written.settings.nodes == NodesSettings(port=7000, interfaces=("eth1", "eth2"))
+    assert defaults.settings.nodes == NodesSettings()
+    assert load(write(tmp_path, SMALLEST)).settings.nodes is None
+
+
+def test_an_interface_that_app_nodes_should_be_heard_on_is_missed(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, SMALLEST + "nodes: {interfaces: [nowhere9]}\n"))
+
+    assert "nodes.interfaces[0]: there is no interface 'nowhere9' here now" in "\n".join(
+        map(str, loaded.lacking)
+    )
