@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
+from haagent.core.checks import CheckSettings
 from haagent.core.clocks import Stamp
 from haagent.core.identity import GroupId, Term
 from haagent.core.messages import Datagram, DiscardReason, NodeAck
@@ -187,6 +188,13 @@ class WatchProcesses:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchChecks:
+    """Exactly these checks are made, over and over; CheckReported tells what they come to."""
+
+    checks: frozenset[tuple[GroupId, CheckSettings]]
+
+
+@dataclass(frozen=True, slots=True)
 class ReserveTerm:
     """Terms of ``group`` up to ``term`` count as used after a restart (protocol.md 3.4)."""
 
@@ -263,6 +271,7 @@ Action: TypeAlias = (
     | RunHook
     | CancelHook
     | WatchProcesses
+    | WatchChecks
     | ReserveTerm
     | CountDiscard
     | Record

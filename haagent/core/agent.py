@@ -24,9 +24,11 @@ from haagent.core.actions import (
     ReserveTerm,
     Severity,
     Tenure,
+    WatchChecks,
     WatchProcesses,
 )
 from haagent.core.backends import Backends
+from haagent.core.checks import CheckSettings
 from haagent.core.clocks import Clocks
 from haagent.core.election import Election
 from haagent.core.events import (
@@ -34,6 +36,7 @@ from haagent.core.events import (
     ActionFailed,
     AddressRemoved,
     BackendsObserved,
+    CheckReported,
     DatagramReceived,
     Event,
     ForeignAddressSeen,
@@ -142,6 +145,9 @@ class Agent:
         self._backends = Backends(settings.haproxy, self._journal) if settings.haproxy else None
         self._registry: Registry | None = None
         self._watched: frozenset[tuple[int, IPAddress]] = frozenset()
+        self._checked: list[GroupSettings] = []
+        """The groups whose checks are those that were last asked for."""
+        self._checks: frozenset[tuple[GroupId, CheckSettings]] = frozenset()
         self._mute_since: dict[int, MonoNs] = {}
         """Since when each path has carried nothing."""
         self._mute_due: MonoNs | None = None
@@ -166,6 +172,7 @@ class Agent:
         actions += self._tick(now)
         actions += self._update_backends(now)
         actions += self._watch_processes()
+        actions += self._watch_checks()
         actions += self._journal.take()
         actions += self._hooks.take()
         actions += self._finish()
@@ -240,8 +247,8 @@ class Agent:
                 return self._disturbed(now, event)
             case ActionDone() | ActionFailed() | HookEnded():
                 return self._settled(now, event)
-            case BackendsObserved():
-                return self._observe_backends(now, event)
+            case BackendsObserved() | CheckReported():
+                return self._observe(now, event)
             case StopRequested() | RestartRequested():
                 leave = self._stop if isinstance(event, StopRequested) else self._leave_to_next
                 return leave(now)
@@ -452,7 +459,10 @@ class Agent:
                 pass
         return []
 
-    def _observe_backends(self, now: Moment, event: BackendsObserved) -> list[Action]:
+    def _observe(self, now: Moment, event: BackendsObserved | CheckReported) -> list[Action]:
+        if isinstance(event, CheckReported):
+            group = self._groups.get(event.group)
+            return [] if group is None else group.check_reported(now, event)
         if self._backends is not None:
             self._backends.observed(event)
         if event.trouble:
@@ -647,6 +657,17 @@ class Agent:
             return []
         self._watched = places
         return [WatchProcesses(places)]
+
+    def _watch_checks(self) -> list[Action]:
+        settings = [group.settings for group in self._groups.values()]
+        if settings == self._checked:
+            return []
+        self._checked = settings
+        checks = frozenset((group.id, check) for group in settings for check in group.checks)
+        if checks == self._checks:
+            return []
+        self._checks = checks
+        return [WatchChecks(checks)]
 
     def _is_left(self, kept: Collection[Group]) -> bool:
         """Return whether all groups but those ``kept`` are left, and all is said."""

@@ -59,6 +59,9 @@ PREPARE_TIMEOUT = seconds(2)
 COMMIT_TIMEOUT = milliseconds(250)
 """How long the old master waits for the new one's victory before anybody may stand again."""
 
+FIRST_REPORTS = seconds(10)
+"""How long an agent waits for checks that have not reported yet before it stands without them."""
+
 DRAIN_PAUSE = seconds(5)
 """How long to wait before a handover for maintenance is tried again."""
 
@@ -122,6 +125,10 @@ class Election:
         """Whether a check forbids this agent to take part."""
         self._health = HEALTHY
         """Less for each check that demotes this agent, however many: never 0."""
+        self._unjudged = bool(group.checks)
+        """Whether this agent waits for the first report of a check."""
+        self._judged_by: MonoNs | None = None
+        """When it waits no longer; None before it first listens."""
         self.maintenance = False
         """Whether this agent is to be kept out, and hands over what it is master of."""
         self.paused = False
@@ -148,7 +155,8 @@ class Election:
     @property
     def electable(self) -> bool:
         out = {State.INIT, State.LISTEN, State.FAULT}
-        return self.state not in out and not self._stopping and not self.maintenance
+        kept_out = self._stopping or self.maintenance or self._unjudged
+        return self.state not in out and not kept_out
 
     @property
     def wants_out(self) -> bool:
@@ -266,12 +274,16 @@ class Election:
             return self._listen(now, RoleReason.STARTING)
         return []
 
-    def set_health(self, now: MonoNs, *, released: bool, demoted_by: int) -> list[Say]:
+    def set_health(
+        self, now: MonoNs, *, released: bool, demoted_by: int, judged: bool = True
+    ) -> list[Say]:
         """Take in what the checks of the group have found.
 
         ``released``: give up, and stay out.  ``demoted_by``: of so many checks each is a reason to
         rank below every agent that has fewer; a master then hands over to such a one.
+        ``judged``: every check has reported; until then only who is master already may be it.
         """
+        self._set_judged(now, judged=judged)
         self._health = max(1, HEALTHY - demoted_by)
         changed, self._released = released is not self._released, released
         if changed and released and self.state not in {State.INIT, State.FAULT}:
@@ -279,6 +291,14 @@ class Election:
         if changed and self.state is State.FAULT and self.reason is RoleReason.CHECK_FAILED:
             return self._listen(now, RoleReason.STARTING)
         return self.tick(now)
+
+    def _set_judged(self, now: MonoNs, *, judged: bool) -> None:
+        waited, self._unjudged = self._unjudged, not judged and not self.state.owns_addresses
+        if waited and not self._unjudged and self._due is not None:
+            # Of the ends that it may wait for, the one that is over.
+            self._due = now if self._due == self._judged_by else self._due
+        if self._unjudged and not waited:
+            self._judged_by = later(now, FIRST_REPORTS)
 
     def muted(self, now: MonoNs) -> list[Say]:
         """Step down: nobody can hear this agent, so the others have taken over."""
@@ -442,11 +462,21 @@ class Election:
         if self._is_held:
             self._become(now, State.BACKUP, self.reason)
             return []
+        if self._awaits_reports(now):
+            self._become(now, State.BACKUP, RoleReason.UNCHECKED)
+            return []
         self._candidacy.begin()
         if not self._may_answer():
             return self._win(now)
         self._become(now, State.CANDIDATE, self._candidacy.reason)
         return self._ask(now, ElectionKind.PRE)
+
+    def _awaits_reports(self, now: MonoNs) -> bool:
+        if self._unjudged and self._judged_by is not None and now < self._judged_by:
+            self._due = self._judged_by
+            return True
+        self._unjudged = False  # A check that hangs is not to leave the group without a master.
+        return False
 
     def _may_answer(self) -> bool:
         # Whoever was probed five times need not be asked once more.  A fixed timeout has asked
@@ -483,6 +513,7 @@ class Election:
         # Under the same term: to everybody else it is the same mastership.
         self.term = tenure.term
         self._candidacy.reason = RoleReason.RESTARTED
+        self._unjudged = False  # The checks were known to pass a moment ago.
         self._candidacy.begin()
         return self._rule(now)
 
@@ -778,6 +809,8 @@ class Election:
         self.master = self._successor = None
         self._preemption.cancel()
         self._due = later(now, self._timing.listen)
+        if self._unjudged and self._judged_by is None:
+            self._judged_by = later(now, FIRST_REPORTS)
         return []
 
     def _fail(self, now: MonoNs, reason: RoleReason) -> list[Say]:

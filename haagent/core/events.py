@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from haagent.core.actions import Action, Backend, RunHook
+from haagent.core.checks import CheckSettings
+from haagent.core.identity import GroupId
 from haagent.core.messages import Datagram, DiscardReason, NodeHeartbeat
 from haagent.core.settings import AgentSettings, IPAddress
 from haagent.core.units import DurationNs, MonoNs
@@ -147,6 +149,17 @@ class BackendsObserved:
     """Empty when HAProxy has what was wanted."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReported:
+    """A check is now taken for passing or for failing, by its ``rise`` and ``fall``."""
+
+    group: GroupId
+    check: CheckSettings
+    passed: bool
+    text: str
+    """What the last attempt found, in a line."""
+
+
 @dataclass(frozen=True, slots=True)
 class StopRequested:
     """The operator wants the agent to end: hand over first."""
@@ -200,6 +213,7 @@ Event: TypeAlias = (
     | ActionFailed
     | HookEnded
     | BackendsObserved
+    | CheckReported
     | StopRequested
     | Steered
     | RestartRequested

@@ -10,9 +10,11 @@ from hashlib import sha256
 from typing import Concatenate, ParamSpec
 
 from haagent.core.actions import Action, AskAddress, CancelHook, ReserveTerm, Severity
+from haagent.core.checks import CheckSettings
 from haagent.core.election import Election, Say
-from haagent.core.events import HookEnded
+from haagent.core.events import CheckReported, HookEnded
 from haagent.core.group_hooks import GroupHooks
+from haagent.core.health import Health
 from haagent.core.hooks import Hooks
 from haagent.core.identity import NO_TERM, NodeId, Term
 from haagent.core.journal import Journal
@@ -78,6 +80,7 @@ class Group:
             hooks=hooks,
             membership=membership,
         )
+        self.health = Health(group, journal)
         self.config_hash = _config_hash(settings.heartbeat, group)
         self._node_name = settings.node
         self._membership = membership
@@ -144,13 +147,25 @@ class Group:
         self.settings = self.hooks.settings = group
         self.config_hash = _config_hash(self._timing, group)
         self.election.reconfigure(group)
+        self.health.reconfigure(now, group)
         self._heartbeat_due = now.mono
-        return [*self.ownership.reconfigure(now, group)]
+        return [*self.ownership.reconfigure(now, group), *self._heed_health(now)]
+
+    def check_reported(self, now: Moment, event: CheckReported) -> list[Action]:
+        """Take in what a check has come to; the peers hear of what follows at once."""
+        number = self.health.reported(now, event)
+        state, cause = self.election.state, self.cause
+        self.cause = cause if number is None else number
+        actions = self._heed_health(now)
+        if self.election.state is state:
+            self.cause = cause  # It explains no later change.
+        return actions if number is None else [*actions, *self.beat(now)]
 
     def leave(self, now: Moment) -> list[Action]:
         """Go for good: hand over, or give up, and say so; then release what is still here."""
         actions = self.lead(now, Election.stop)
         if self.election.stopped:
+            self.health.leave(now)
             actions += self.ownership.reconfigure(now, replace(self.settings, addresses=()))
         return actions
 
@@ -281,6 +296,16 @@ class Group:
                 self.hooks.notice_role(now)
                 return [*self.ownership.take(now, self.election.term)]
 
+    def _heed_health(self, now: Moment) -> list[Action]:
+        health = self.health
+        return self.lead(
+            now,
+            Election.set_health,
+            released=health.released,
+            demoted_by=health.demoted_by,
+            judged=health.judged,
+        )
+
     def _role_changed(self, now: Moment, before: State) -> None:
         election = self.election
         self._heartbeat_due = now.mono
@@ -366,7 +391,7 @@ class Group:
 
 
 def news(old: GroupSettings, new: GroupSettings) -> str:
-    """Return what is in force now, and of the addresses what is new."""
+    """Return what is in force now, and of the addresses and the checks what is new."""
     text = f"priority {new.priority}, preempt {new.preempt.value}"
     if new.preempt is Preempt.AFTER:
         text += f" {new.preempt_after // 1_000_000} ms"
@@ -380,7 +405,19 @@ def news(old: GroupSettings, new: GroupSettings) -> str:
     ):
         found = [str(address) for address in these if address not in those]
         text += f", {word} {', '.join(found)}" if found else ""
+    for word, checks, others in (
+        ("checks", new.checks, old.checks),
+        ("no longer checks", old.checks, [*new.checks, *_renewed(old, new)]),
+    ):
+        names = [check.name for check in checks if check not in others]
+        text += f", {word} {', '.join(names)}" if names else ""
     return text
+
+
+def _renewed(old: GroupSettings, new: GroupSettings) -> list[CheckSettings]:
+    """Return the checks that go on in another way."""
+    names = {check.name for check in new.checks}
+    return [check for check in old.checks if check.name in names]
 
 
 def _config_hash(timing: HeartbeatSettings, group: GroupSettings) -> int:

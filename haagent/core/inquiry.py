@@ -114,7 +114,7 @@ class Inquiry:
     def _judge(self, now: Moment, kind: str, subject: str, text: str, *, wrong: bool) -> bool:
         """Have the alarm up while something is wrong; return whether that is news."""
         if wrong:
-            return self._journal.alarm(now, kind, subject, text, lasts=LINE_ALARM)
+            return self._journal.alarm(now, kind, subject, text, lasts=LINE_ALARM) is not None
         self._journal.clear(now, kind, subject)
         return False
 

@@ -67,9 +67,11 @@ class Journal:
         *,
         severity: Severity = Severity.WARNING,
         lasts: DurationNs | None = None,
-    ) -> bool:
-        """Raise the alarm ``kind`` about ``subject``, or keep it up; return whether it is news.
+        group: str | None = None,
+    ) -> int | None:
+        """Raise the alarm ``kind`` about ``subject``, or keep it up.
 
+        Returns: the number of the record that tells of it; None when it is no news.
         With ``lasts`` it clears itself unless it is raised again within that time.
         """
         key = (kind, subject)
@@ -77,18 +79,20 @@ class Journal:
             self._ends[key] = later(now.mono, lasts)
         known = self._alarms.get(key)
         if known is not None and known.text == text:
-            return False
+            return None
         since = now.mono if known is None else known.since
         self._alarms[key] = Alarm(kind=kind, text=text, severity=severity, since=since)
-        self.record(now, kind, text, severity=severity)
-        return True
+        return self.record(now, kind, text, severity=severity, group=group)
 
-    def clear(self, now: Moment, kind: str, subject: str) -> None:
-        """End an alarm; nothing happens when it is not up."""
+    def clear(
+        self, now: Moment, kind: str, subject: str, *, group: str | None = None
+    ) -> int | None:
+        """End an alarm, and return the number of the record of that; None when it is not up."""
         self._ends.pop((kind, subject), None)
         alarm = self._alarms.pop((kind, subject), None)
-        if alarm is not None:
-            self.record(now, f"{kind}.cleared", f"no longer: {alarm.text}")
+        if alarm is None:
+            return None
+        return self.record(now, f"{kind}.cleared", f"no longer: {alarm.text}", group=group)
 
     @property
     def quiet(self) -> bool:

@@ -56,6 +56,7 @@ class RoleReason(IntEnum):
     UNHEARD = 18
     MAINTENANCE = 19
     CHECK_FAILED = 20
+    UNCHECKED = 21
 
     @property
     def text(self) -> str:
@@ -85,6 +86,7 @@ _REASON_TEXT = {
     RoleReason.UNHEARD: "another master cannot hear this agent, which alone hears both",
     RoleReason.MAINTENANCE: "is kept out for maintenance",
     RoleReason.CHECK_FAILED: "a check has failed that the group depends on",
+    RoleReason.UNCHECKED: "waits for the first results of its checks",
 }
 
 

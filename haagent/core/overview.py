@@ -47,6 +47,7 @@ class Overview:
             interface=group.settings.interface,
             addresses=group.ownership.status(),
             preempts_at=election.preempts_at,
+            checks=group.health.status(),
         )
 
     def _peer(self, peer: Peer) -> PeerStatus:

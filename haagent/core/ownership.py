@@ -109,6 +109,8 @@ class Ownership:
         """Keep the addresses heard until ``lease_end``: a heartbeat is on its way."""
         # The lease before it tells until when nobody can have claimed.
         before, self._lease_end = self._lease_end, lease_end
+        if not self._wanted:
+            return []  # A claim may have to wait while what was had before it is released.
         return [self._open_fence(item, before) for item in self._staying() if item.held]
 
     def let_go(self, term: Term) -> list[AddressAction]:

@@ -9,6 +9,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeAlias
 
+from haagent.core.checks import CheckSettings
 from haagent.core.identity import GroupId, NodeId, Priority, group_id, node_id
 from haagent.core.units import DurationNs, milliseconds, seconds
 
@@ -193,6 +194,8 @@ class GroupSettings:
     preempt_after: DurationNs = seconds(5)
     """Used with ``Preempt.AFTER`` only."""
     hooks: GroupHooks = GroupHooks()
+    checks: tuple[CheckSettings, ...] = ()
+    """What this agent must be able to do to be a good master; each name once."""
 
     @property
     def id(self) -> GroupId:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from haagent.core.actions import Backend, Record, Severity
+from haagent.core.checks import CheckSettings
 from haagent.core.identity import BootId, NodeId, Priority, Term
 from haagent.core.messages import RoleReason, Service, State
 from haagent.core.node import Standing
@@ -41,6 +42,18 @@ class RoleStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckStatus:
+    """What a check of a group is taken for."""
+
+    check: CheckSettings
+    passed: bool | None
+    """None until it has reported for the first time."""
+    since: MonoNs | None
+    text: str
+    """What was found when that began, in a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStatus:
     """This agent in one group."""
 
@@ -49,6 +62,7 @@ class GroupStatus:
     addresses: tuple[AddressStatus, ...]
     preempts_at: MonoNs | None
     """When it asks a lesser master for a handover, if it is to."""
+    checks: tuple[CheckStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

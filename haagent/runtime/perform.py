@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import assert_never
 
 from haagent.adapters import clock
+from haagent.adapters.checks.runner import Checks
 from haagent.adapters.datagrams import Datagrams
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy.runtime import HAProxyRuntime
@@ -37,6 +38,7 @@ from haagent.core.actions import (
     RunHook,
     SendDatagram,
     SetBackends,
+    WatchChecks,
     WatchProcesses,
 )
 from haagent.core.events import ActionDone, ActionFailed, Event
@@ -69,6 +71,7 @@ class Performer:
         hosts: Hosts,
         processes: Processes,
         hooks: Hooks,
+        checks: Checks,
         haproxy: HAProxyRuntime | None,
         state: StateFile,
         discards: Discards,
@@ -83,6 +86,7 @@ class Performer:
         self._hosts = hosts
         self._processes = processes
         self._hooks = hooks
+        self._checks = checks
         self._haproxy = haproxy
         self._state = state
         self._discards = discards
@@ -118,9 +122,8 @@ class Performer:
                 self._announce(action)
             case AskAddress() | AskHost():
                 self._ask(action)
-            case WatchProcesses(places):
-                self._processes.watch(places)
-                self._hosts.watch(places)
+            case WatchProcesses() | WatchChecks():
+                self._watch(action)
             case SetBackends():
                 self._set_backends(action)
             case ReserveTerm():
@@ -147,6 +150,13 @@ class Performer:
             payload = encode(action.datagram, self._keyring, source)
             left = self._datagrams.send(header.path, action.destination, payload)
         self._left[header.group] = left or self._left.get(header.group, False)
+
+    def _watch(self, action: WatchProcesses | WatchChecks) -> None:
+        if isinstance(action, WatchChecks):
+            self._checks.watch(action.checks)
+            return
+        self._processes.watch(action.places)
+        self._hosts.watch(action.places)
 
     async def _change(self, action: ClaimAddress | ReleaseAddress | OpenFence | CloseFence) -> None:
         """Do what an address takes, and answer where the core waits for it."""

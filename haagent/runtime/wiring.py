@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from haagent.adapters import clock, process, tenure_file
+from haagent.adapters.checks.runner import Checks
 from haagent.adapters.datagrams import Datagrams, Received
 from haagent.adapters.fence import Fence
 from haagent.adapters.haproxy.runtime import HAProxyRuntime
@@ -117,6 +118,7 @@ class Daemon:
         self._hosts = Hosts(settings.heartbeat.paths, self._datagrams.local_address, post)
         self._processes = Processes(settings.heartbeat, post, logger.warning)
         self._hooks = Hooks(post, logger.warning)
+        self._checks = Checks(post)
         self._haproxy = None
         if settings.haproxy is not None:
             self._haproxy = HAProxyRuntime(settings.haproxy.socket, post)
@@ -140,6 +142,7 @@ class Daemon:
             hosts=self._hosts,
             processes=self._processes,
             hooks=self._hooks,
+            checks=self._checks,
             haproxy=self._haproxy,
             state=self._state,
             discards=self._discards,
@@ -183,7 +186,7 @@ class Daemon:
         if self._fence.level is not FenceLevel.LIFETIME:
             # Otherwise the address outlives the process, and nobody may take over at its end.
             runs.append(self._processes.run)
-        runs.append(process.stay_frugal)
+        runs += [self._checks.run, process.stay_frugal]
         runs.append(lambda: self._fence.run(logger.warning))
         return runs if self._haproxy is None else [*runs, self._haproxy.run]
 

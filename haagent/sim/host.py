@@ -31,12 +31,14 @@ from haagent.core.actions import (
     RunHook,
     SendDatagram,
     Tenure,
+    WatchChecks,
     WatchProcesses,
 )
 from haagent.core.agent import Agent
 from haagent.core.events import (
     ActionDone,
     ActionFailed,
+    CheckReported,
     DatagramReceived,
     Event,
     ForeignAddressSeen,
@@ -365,8 +367,8 @@ class Host:
                 self._announce(interface, address)
             case AskAddress() | AskHost():
                 self._ask(action)
-            case WatchProcesses(places):
-                self._watched = places
+            case WatchProcesses() | WatchChecks():
+                self._watch(action)
             case ReserveTerm(group, term):
                 self._reserve(action, group, term)
             case Record():
@@ -381,6 +383,14 @@ class Host:
                 self._events.append(ended)
             case _:
                 pass
+
+    def _watch(self, action: WatchProcesses | WatchChecks) -> None:
+        if isinstance(action, WatchProcesses):
+            self._watched = action.places
+            return
+        # What they look at is no part of the simulated world: all is well there.
+        for group, check in sorted(action.checks, key=lambda each: (each[0], each[1].name)):
+            self._post(CheckReported(group=group, check=check, passed=True, text="well"))
 
     def _send(self, action: SendDatagram) -> None:
         datagram = action.datagram

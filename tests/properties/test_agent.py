@@ -20,12 +20,14 @@ from haagent.core.actions import (
     SendDatagram,
 )
 from haagent.core.agent import Agent
+from haagent.core.checks import CheckSettings, Consequence, FileCheck
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import (
     ActionDone,
     ActionFailed,
     AddressRemoved,
     BackendsObserved,
+    CheckReported,
     DatagramReceived,
     Event,
     ForeignAddressSeen,
@@ -115,11 +117,22 @@ SERVER = ServerSettings(
 BEFORE = BeforeClaim(command=("mount",), timeout=milliseconds(100))
 """What the second group waits for, which may end, or fail, or be silent."""
 
+CHECKS = tuple(
+    CheckSettings(name=each.value, what=FileCheck("/-"), timeout=milliseconds(500), on_fail=each)
+    for each in Consequence
+)
+
 SOURCE, GATEWAY = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.254")
 
 
 def agent_settings(
-    preempt: Preempt, priority: int, names: list[str], interface: str, others: tuple[IPInterface]
+    *,
+    preempt: Preempt,
+    priority: int,
+    names: list[str],
+    interface: str,
+    others: tuple[IPInterface],
+    checks: tuple[CheckSettings, ...],
 ) -> AgentSettings:
     servers = (SERVER,) if "web" in names else ()
     beside = {"web": (), "mail": others}
@@ -136,6 +149,7 @@ def agent_settings(
                 preempt=preempt,
                 preempt_after=milliseconds(300),
                 hooks=GroupHooks(before_claim=BEFORE) if name == "mail" else GroupHooks(),
+                checks=checks if name == "web" else (),
             )
             for name, address in zip(["web", "mail"], ADDRESSES, strict=True)
             if name in names
@@ -160,11 +174,12 @@ class Instant:
 
 configurations = st.builds(
     agent_settings,
-    st.sampled_from(Preempt),
-    st.sampled_from([50, 200]),
-    st.sampled_from([["web", "mail"], ["web", "mail"], ["web"], ["mail"]]),
-    st.sampled_from(["eth0", "eth0", "eth1"]),
-    st.sampled_from(OTHERS),
+    preempt=st.sampled_from(Preempt),
+    priority=st.sampled_from([50, 200]),
+    names=st.sampled_from([["web", "mail"], ["web", "mail"], ["web"], ["mail"]]),
+    interface=st.sampled_from(["eth0", "eth0", "eth1"]),
+    others=st.sampled_from(OTHERS),
+    checks=st.sampled_from([(), CHECKS, CHECKS[:1]]),
 )
 nodes = st.sampled_from([node_id(name) for name in [*NAMES, *(NAMES[1:] * 4)]])
 counts = st.integers(0, 20) | st.integers(0, (1 << 63) - 1)
@@ -255,6 +270,13 @@ happenings: st.SearchStrategy[Event] = st.one_of(
     st.builds(ProcessEnded, st.just(0), sources),
     st.builds(Steered, maintenance=st.booleans(), paused=st.booleans()),
     st.just(BackendsObserved(reachable=False, backends=(), trouble="is down")),
+    st.builds(
+        CheckReported,
+        group=st.just(GROUPS[0]),
+        check=st.sampled_from(CHECKS),
+        passed=st.sampled_from([True, True, False]),
+        text=st.just("it is so"),
+    ),
     st.builds(SettingsChanged, configurations),
     st.builds(SettingsChanged, configurations),
     st.just(SettingsRejected("line 3: priority: too large")),

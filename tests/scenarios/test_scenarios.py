@@ -9,17 +9,19 @@ word ``late`` follows the time: then the agent was stalled.
 
     start [probing] [reference=ADDRESS] [priority=150] [preempt=after:5s] [reserved=7]
           [servers=NAME:WHEN[:OF],...] [renewals] [kept=TERM:UNTIL]
-          [hooks=KIND,...] [before_claim=TIMEOUT[:give_way]]
+          [checks=NAME[:demote],...] [hooks=KIND,...] [before_claim=TIMEOUT[:give_way]]
     link up | down [INTERFACE]
     mute | heard                nothing that it says leaves the host, or it does again
     wait                        nothing else than Ticks
     tick                        one more Tick
     confirm | refuse            the kernel does, or does not do, what was asked since
     refuse fence                it does not open the fence as it was last asked to
+    check NAME passes | fails   one of the checks that are made is now taken for that
     removed | foreign MAC       somebody takes the address away, or uses it
     stop | restart
     ended KIND [failed]         the hook of that kind has ended that was asked for last
     reload [priority=150] [preempt=after:5s] [interface=eth0] [addresses=ADDRESS,...]
+           [checks=NAME[:demote],...]
            [without-group]      a changed configuration; what is not given is as at the start
     node NAME starts [KEY=VALUE ...]  heartbeat, answer, proof; the first two are not shown
     node NAME says [leaving] [replayed] [nonce=N] [KEY=VALUE ...]  one heartbeat
@@ -74,14 +76,17 @@ from haagent.core.actions import (
     SendDatagram,
     SetBackends,
     Tenure,
+    WatchChecks,
     WatchProcesses,
 )
 from haagent.core.agent import Agent
+from haagent.core.checks import CheckSettings, Consequence, FileCheck
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import (
     ActionDone,
     ActionFailed,
     AddressRemoved,
+    CheckReported,
     DatagramReceived,
     Event,
     ForeignAddressSeen,
@@ -100,6 +105,7 @@ from haagent.core.events import (
 )
 from haagent.core.identity import (
     Ballot,
+    GroupId,
     NodeId,
     Priority,
     Term,
@@ -281,6 +287,7 @@ class Stage:
         self.nodes: dict[str, AppNode] = {}
         self.ballot = Ballot(node_id("lb1"), boot_id(1, 0), 0)
         self.config = 0
+        self.checks: frozenset[tuple[GroupId, CheckSettings]] = frozenset()
         self.renewals = False
         self.agent: Agent | None = None
 
@@ -312,11 +319,8 @@ class Stage:
                 self._start(options, *words)
             case "reload":
                 self._step(SettingsChanged(self._settings(options, *words)))
-            case "ended":
-                ok = "failed" not in words
-                text = "done" if ok else "ended with exit code 1"
-                took = milliseconds(20)
-                self._step(HookEnded(action=self.hooks[words[0]], ok=ok, text=text, took=took))
+            case "ended" | "check":
+                self._step(self._ended(*words) if verb == "ended" else self._reported(*words))
             case "confirm":
                 self._settle(ActionDone)
             case "refuse" if words == ["fence"]:
@@ -343,6 +347,7 @@ class Stage:
             addresses=tuple(
                 IPv4Interface(text) for text in options.get("addresses", str(ADDRESS)).split(",")
             ),
+            checks=tuple(map(check, filter(None, options.get("checks", "").split(",")))),
             preempt=Preempt(preempt),
             preempt_after=milliseconds(duration(after or "0ms") // 1_000_000),
             hooks=hooks(options),
@@ -380,6 +385,16 @@ class Stage:
             self._step(Tick(), when=f"{shown(due)} ")
         self.now = until
 
+    def _ended(self, kind: str, *words: str) -> Event:
+        ok = "failed" not in words
+        text = "done" if ok else "ended with exit code 1"
+        return HookEnded(action=self.hooks[kind], ok=ok, text=text, took=milliseconds(20))
+
+    def _reported(self, name: str, finding: str) -> Event:
+        key, made = next((key, made) for key, made in self.checks if made.name == name)
+        passed = finding == "passes"
+        return CheckReported(group=key, check=made, passed=passed, text=f"it {finding}")
+
     def _settle(self, end: Callable[[Action], Event]) -> None:
         undone, self.undone = self.undone, []
         for action in undone:
@@ -405,6 +420,8 @@ class Stage:
                 self.opened = action
             case RunHook(kind=kind):
                 self.hooks[kind] = action
+            case WatchChecks(checks):
+                self.checks = checks
             case SendDatagram(Datagram(_, Probe(destination=asked, nonce=nonce))):
                 self.nonces[asked] = nonce
             case SendDatagram(Datagram(_, Heartbeat(config_hash=config))):
@@ -579,6 +596,9 @@ class Stage:
                 return [f"announce {place(action)}, term {term}"]
             case WatchProcesses():
                 return []
+            case WatchChecks(checks):
+                names = sorted(check.name for _, check in checks)
+                return [f"make checks: {', '.join(names) or 'none'}"]
             case AskAddress(address=address):
                 return [f"ask who has {address}"]
             case AskHost(address=address):
@@ -719,6 +739,17 @@ def hooks(options: Options) -> GroupHooks:
         )
     each = {kind: HookSettings(command=(kind,)) for kind in kinds}
     return GroupHooks(**each, before_claim=before)
+
+
+def check(text: str) -> CheckSettings:
+    """Return the check written ``name`` or ``name:demote``."""
+    name, _, on_fail = text.partition(":")
+    return CheckSettings(
+        name=name,
+        what=FileCheck("/-"),
+        timeout=milliseconds(500),
+        on_fail=Consequence(on_fail or "release"),
+    )
 
 
 def objection(words: Words, options: Options, term: Term) -> Objection | None:
