@@ -9,6 +9,7 @@ from itertools import chain
 
 from haagent.config import addresses, values
 from haagent.config.document import Document
+from haagent.config.haproxy_file import file_contradictions
 from haagent.config.hooks import hook_contradictions, hook_doubts
 from haagent.config.model import File
 from haagent.config.problems import Place, Problem, dotted
@@ -37,6 +38,7 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from _sockets(document)
     yield from _nodes(document)
     yield from hook_contradictions(document)
+    yield from file_contradictions(document)
 
 
 def doubts(document: Document) -> Iterator[Problem]:

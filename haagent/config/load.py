@@ -11,6 +11,7 @@ from haagent.config import values
 from haagent.config.checks import contradictions, doubts
 from haagent.config.document import Document, read
 from haagent.config.explain import explain
+from haagent.config.haproxy_file import file_lacking, file_settings
 from haagent.config.hooks import group_hooks, hook_lacking
 from haagent.config.key import KeyFileError, read_key
 from haagent.config.model import (
@@ -80,7 +81,11 @@ def load(path: Path) -> Loaded:
         state_dir=home / file.state_dir,
         control_socket=home / file.control_socket,
         doubts=tuple(doubts(document)),
-        lacking=(*_lacking(document, key_file), *hook_lacking(document, home)),
+        lacking=(
+            *_lacking(document, key_file),
+            *hook_lacking(document, home),
+            *file_lacking(document, home),
+        ),
     )
 
 
@@ -141,7 +146,11 @@ def _haproxy(file: File, section: HAProxySection, home: Path) -> HAProxySettings
         BackendSettings(name=name, servers=tuple(_server(file, s) for s in backend.servers))
         for name, backend in section.backends.items()
     )
-    return HAProxySettings(socket=str(home / section.socket), backends=backends)
+    return HAProxySettings(
+        socket=str(home / section.socket),
+        backends=backends,
+        file=file_settings(section.file, home),
+    )
 
 
 def _server(file: File, section: ServerSection) -> ServerSettings:

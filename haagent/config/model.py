@@ -20,6 +20,7 @@ HAProxyName: TypeAlias = Annotated[str, PlainValidator(values.haproxy_name)]
 Interface: TypeAlias = Annotated[str, PlainValidator(values.interface)]
 FilePath: TypeAlias = Annotated[str, PlainValidator(values.path)]
 SocketPath: TypeAlias = Annotated[str, PlainValidator(values.socket_path)]
+Unit: TypeAlias = Annotated[str, PlainValidator(values.unit)]
 Priority: TypeAlias = Annotated[int, PlainValidator(values.whole(1, 254))]
 Port: TypeAlias = Annotated[int, PlainValidator(values.whole(1, 65_535))]
 Weight: TypeAlias = Annotated[int, PlainValidator(values.whole(0, 256))]
@@ -121,8 +122,21 @@ class BackendSection(Section):
     servers: Annotated[tuple[ServerSection, ...], Filled]
 
 
+class ReloadSection(Section):
+    master_socket: SocketPath | None = None
+    systemd: Unit | None = None
+
+
+class HAProxyFileSection(Section):
+    path: FilePath
+    template: FilePath | None = None
+    check: Annotated[tuple[Word, ...], Filled] | None = None
+    reload: ReloadSection | None = None
+
+
 class HAProxySection(Section):
     socket: SocketPath
+    file: HAProxyFileSection | None = None
     backends: Annotated[dict[HAProxyName, BackendSection], Filled]
 
 

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _UNITS = {"h": seconds(3600), "m": seconds(60), "s": seconds(1), "ms": milliseconds(1)}
 _HAPROXY_NAME = re.compile(r"[A-Za-z0-9._:-]{1,127}")
+_UNIT = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,200}\.service")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[!-.0-9;-~]{1,15}")
 
 SOCKET_PATH_BYTES = 107
@@ -139,6 +140,13 @@ def web_address(raw: object) -> str:
         raise ValueError("must be a URL that begins with http:// or https://")
     if parts.username is not None:
         raise ValueError("must be a URL without user and password")
+    return text(raw)
+
+
+def unit(raw: object) -> str:
+    """Return the name of a systemd unit of type service, in full (systemd.unit(5))."""
+    if not _UNIT.fullmatch(text(raw)):
+        raise ValueError("must be the name of a unit that ends with '.service'")
     return text(raw)
 
 

@@ -39,6 +39,7 @@ from haagent.core.events import (
     CheckReported,
     DatagramReceived,
     Event,
+    FileSettled,
     ForeignAddressSeen,
     HookEnded,
     HostAnswered,
@@ -247,7 +248,7 @@ class Agent:
                 return self._disturbed(now, event)
             case ActionDone() | ActionFailed() | HookEnded():
                 return self._settled(now, event)
-            case BackendsObserved() | CheckReported():
+            case BackendsObserved() | FileSettled() | CheckReported():
                 return self._observe(now, event)
             case StopRequested() | RestartRequested():
                 leave = self._stop if isinstance(event, StopRequested) else self._leave_to_next
@@ -459,16 +460,23 @@ class Agent:
                 pass
         return []
 
-    def _observe(self, now: Moment, event: BackendsObserved | CheckReported) -> list[Action]:
+    def _observe(
+        self, now: Moment, event: BackendsObserved | FileSettled | CheckReported
+    ) -> list[Action]:
         if isinstance(event, CheckReported):
             group = self._groups.get(event.group)
             return [] if group is None else group.check_reported(now, event)
         if self._backends is not None:
             self._backends.observed(event)
+        of_file = isinstance(event, FileSettled)
+        kind = "haproxy.file" if of_file else "haproxy.trouble"
         if event.trouble:
-            self._journal.alarm(now, "haproxy.trouble", "", f"HAProxy: {event.trouble}")
+            text = event.trouble if of_file else f"HAProxy: {event.trouble}"
+            self._journal.alarm(now, kind, "", text)
         else:
-            self._journal.clear(now, "haproxy.trouble", "")
+            self._journal.clear(now, kind, "")
+        if isinstance(event, FileSettled) and event.news:
+            self._journal.record(now, "haproxy.written", event.news)
         return []
 
     def _stop(self, now: Moment) -> list[Action]:

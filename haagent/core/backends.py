@@ -11,7 +11,7 @@ compare what is with what should be.
 from collections.abc import Mapping, Set
 
 from haagent.core.actions import Backend, Server, SetBackends
-from haagent.core.events import BackendsObserved
+from haagent.core.events import BackendsObserved, FileSettled
 from haagent.core.fleet import Fleet
 from haagent.core.identity import GroupId, Term
 from haagent.core.journal import Journal
@@ -42,6 +42,7 @@ class Backends:
         self._told_at: MonoNs | None = None
         self._due: MonoNs | None = None
         """When the lists are to be looked at and told, if they are others."""
+        self._file_trouble = ""
 
     def update(
         self,
@@ -83,9 +84,12 @@ class Backends:
             self._fleet.reconfigure(settings)
         return changed
 
-    def observed(self, event: BackendsObserved) -> None:
-        """Take in what HAProxy has."""
-        self._observed = event
+    def observed(self, event: BackendsObserved | FileSettled) -> None:
+        """Take in what HAProxy has, or what became of its file."""
+        if isinstance(event, FileSettled):
+            self._file_trouble = event.trouble
+        else:
+            self._observed = event
 
     def status(self) -> BackendsStatus:
         """Return wanted and seen."""
@@ -94,6 +98,8 @@ class Backends:
             wanted=self._wanted or (),
             seen=self._observed.backends,
             trouble=self._observed.trouble,
+            file=self._settings.file.path if self._settings.file else "",
+            file_trouble=self._file_trouble,
         )
 
     def _plan(self, now: MonoNs, change: Change) -> None:

@@ -160,6 +160,16 @@ class CheckReported:
     """What the last attempt found, in a line."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettled:
+    """What became of the configuration file of HAProxy, after an attempt at it."""
+
+    trouble: str
+    """Why it has not what is wanted, and what was done about that; empty when it has."""
+    news: str
+    """What was done; empty when nothing had to be."""
+
+
 @dataclass(frozen=True, slots=True)
 class StopRequested:
     """The operator wants the agent to end: hand over first."""
@@ -214,6 +224,7 @@ Event: TypeAlias = (
     | HookEnded
     | BackendsObserved
     | CheckReported
+    | FileSettled
     | StopRequested
     | Steered
     | RestartRequested

@@ -311,12 +311,36 @@ class NodesSettings:
     """The first is ``default``, for nodes that name no class or an unknown one."""
 
 
+CHECKED = "{file}"
+"""In the command that checks a file of HAProxy, it stands for the file that is being checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HAProxyFileSettings:
+    """A configuration file of HAProxy that has the servers too, and so survives its restart."""
+
+    path: str
+    template: str | None = None
+    """What the file is made from; without one only its marked sections are rewritten."""
+    check: tuple[str, ...] = ("haproxy", "-c", "-f", CHECKED)
+    """Ends with 0 when HAProxy would take the file."""
+    master_socket: str | None = None
+    """Of the HAProxy that is to reload the file."""
+    unit: str | None = None
+    """Of systemd, instead.  With neither, HAProxy takes the file at its next start or reload."""
+
+    @property
+    def reloads(self) -> bool:
+        return bool(self.master_socket or self.unit)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HAProxySettings:
     """The local HAProxy: its Runtime API and the backends that haagent owns."""
 
     socket: str
     backends: tuple[BackendSettings, ...]
+    file: HAProxyFileSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,9 @@ class BackendsStatus:
     wanted: tuple[Backend, ...]
     seen: tuple[Backend, ...]
     trouble: str
+    file: str = ""
+    """The configuration file that has the servers too; empty when there is none."""
+    file_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from haagent.adapters import clock
 from haagent.adapters.checks.runner import Checks
 from haagent.adapters.datagrams import Datagrams
 from haagent.adapters.fence import Fence
-from haagent.adapters.haproxy.runtime import HAProxyRuntime
 from haagent.adapters.hooks import Hooks
 from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
@@ -48,6 +47,7 @@ from haagent.core.units import DurationNs, MonoNs, between, seconds
 from haagent.runtime import log
 from haagent.runtime.discards import Discards
 from haagent.runtime.fleet import Fleet
+from haagent.runtime.haproxy import HAProxy
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import encode
 
@@ -72,7 +72,7 @@ class Performer:
         processes: Processes,
         hooks: Hooks,
         checks: Checks,
-        haproxy: HAProxyRuntime | None,
+        haproxy: HAProxy | None,
         state: StateFile,
         discards: Discards,
         post: Callable[[Event], None],

@@ -12,7 +12,7 @@ from pathlib import Path
 from haagent.config import ConfigurationError, Loaded, load, read_key
 from haagent.core.group import news
 from haagent.core.identity import group_id
-from haagent.core.settings import AgentSettings, IPAddress
+from haagent.core.settings import AgentSettings, HAProxyFileSettings, IPAddress
 
 
 class Outcome(Enum):
@@ -87,6 +87,7 @@ def _fixed(old: Loaded, new: Loaded) -> Iterator[tuple[str, object, object]]:
     yield "heartbeat", before.heartbeat, after.heartbeat
     yield "fence", before.fence, after.fence
     yield "haproxy.socket", _socket(before), _socket(after)
+    yield "haproxy.file", _file(before), _file(after)
 
 
 def _mixed(settings: AgentSettings, held: Mapping[IPAddress, str]) -> Iterator[str]:
@@ -108,3 +109,7 @@ def _mixed(settings: AgentSettings, held: Mapping[IPAddress, str]) -> Iterator[s
 
 def _socket(settings: AgentSettings) -> str | None:
     return None if settings.haproxy is None else settings.haproxy.socket
+
+
+def _file(settings: AgentSettings) -> HAProxyFileSettings | None:
+    return None if settings.haproxy is None else settings.haproxy.file

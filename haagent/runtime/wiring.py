@@ -18,7 +18,6 @@ from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.checks.runner import Checks
 from haagent.adapters.datagrams import Datagrams, Received
 from haagent.adapters.fence import Fence
-from haagent.adapters.haproxy.runtime import HAProxyRuntime
 from haagent.adapters.hooks import Hooks
 from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
@@ -46,6 +45,7 @@ from haagent.core.units import DurationNs, between
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
 from haagent.runtime.fleet import Fleet
+from haagent.runtime.haproxy import HAProxy
 from haagent.runtime.log import logger
 from haagent.runtime.perform import Performer
 from haagent.runtime.places import Place, by_interface, kept_addresses, places
@@ -121,7 +121,7 @@ class Daemon:
         self._checks = Checks(post)
         self._haproxy = None
         if settings.haproxy is not None:
-            self._haproxy = HAProxyRuntime(settings.haproxy.socket, post)
+            self._haproxy = HAProxy(settings.haproxy, post)
         require_unused(loaded.control_socket)
         self._control = ControlServer(
             loaded.control_socket,
@@ -188,7 +188,7 @@ class Daemon:
             runs.append(self._processes.run)
         runs += [self._checks.run, process.stay_frugal]
         runs.append(lambda: self._fence.run(logger.warning))
-        return runs if self._haproxy is None else [*runs, self._haproxy.run]
+        return runs if self._haproxy is None else [*runs, *self._haproxy.runs()]
 
     def _install_fence(self) -> None:
         """Silence the addresses before any of them can be here, but for those left to us."""
@@ -309,6 +309,8 @@ class Daemon:
         self._loaded = loaded
         self._fleet.change(loaded.settings.nodes)
         await self._driver.settle(SettingsChanged(loaded.settings))
+        if self._haproxy is not None:
+            self._haproxy.again()
         self._leaving = True
         changed = changes(old, loaded.settings)
         return Outcome.APPLIED if changed else Outcome.UNCHANGED, changed

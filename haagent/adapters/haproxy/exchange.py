@@ -29,14 +29,14 @@ def exchange(path: str, commands: Sequence[str]) -> list[str]:
     return answers
 
 
-def ask(path: str, text: bytes) -> bytes:
+def ask(path: str, text: bytes, timeout_s: float = EXCHANGE_S) -> bytes:
     """Return all that the socket at ``path`` says to ``text`` until it closes the connection.
 
     Raises: OSError, with TimeoutError.
     """
-    deadline = time.monotonic() + EXCHANGE_S
+    deadline = time.monotonic() + timeout_s
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(EXCHANGE_S)
+        connection.settimeout(timeout_s)
         connection.connect(path)
         connection.sendall(text)
         data = bytearray()

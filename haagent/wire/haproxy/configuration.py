@@ -24,7 +24,7 @@ CHECK = "check inter 1s fastinter 200ms fall 2 rise 1"
 failed check is repeated after 200 ms, so an app that refuses connections is out in 1.2 s."""
 
 _BEGIN = re.compile(r"\s*#\s*BEGIN haagent (\S+)\s*")
-_END = re.compile(r"\s*#\s*END haagent\b.*")
+_END = re.compile(r"\s*#\s*END haagent\b.*\s*")
 _SECTION = re.compile(
     r"(global|defaults|frontend|backend|listen|peers|resolvers|mailers|userlist|program|cache|ring"
     r"|http-errors|fcgi-app|log-forward|log-profile|crt-store|traces)\b\s*(\S*)"

@@ -14,6 +14,7 @@ from haagent.core.settings import (
     BackendSettings,
     Detection,
     GroupSettings,
+    HAProxyFileSettings,
     HAProxySettings,
     HeartbeatSettings,
     NodesSettings,
@@ -97,6 +98,11 @@ def test_the_full_example_says_what_it_says() -> None:
     ]
     assert settings.haproxy == HAProxySettings(
         socket="/run/haproxy/admin.sock",
+        file=HAProxyFileSettings(
+            path="/etc/haproxy/haproxy.cfg",
+            template="/etc/haagent/haproxy.cfg.j2",
+            master_socket="/run/haproxy/master.sock",
+        ),
         backends=(
             BackendSettings(
                 name="app",

@@ -22,6 +22,7 @@ from haagent.core.events import (
     BackendsObserved,
     DatagramReceived,
     Event,
+    FileSettled,
     LinkChanged,
     Steered,
     StopRequested,
@@ -321,6 +322,26 @@ def test_the_trouble_of_haproxy_is_an_alarm_until_it_is_over() -> None:
     stage.happens(20, BackendsObserved(reachable=True, backends=(), trouble=""))
 
     assert (raised, stage.alarms) == (["haproxy.trouble"], [])
+
+
+def test_a_file_of_haproxy_that_fails_is_an_alarm_of_its_own_until_one_is_written() -> None:
+    stage = Stage()
+    stage.happens(10, BackendsObserved(reachable=True, backends=(), trouble="a1 is missing"))
+    stage.happens(20, FileSettled(trouble="haproxy.cfg: no space", news=""))
+    raised = stage.alarms
+    stage.happens(30, FileSettled(trouble="", news="haproxy.cfg has 2 servers"))
+    records = [(each.kind, each.text) for each in stage.agent.status().records]
+
+    assert (raised, stage.alarms) == (["haproxy.file", "haproxy.trouble"], ["haproxy.trouble"])
+    assert records[-1] == ("haproxy.written", "haproxy.cfg has 2 servers")
+
+
+def test_a_file_that_was_right_already_is_no_news() -> None:
+    stage = Stage()
+    before = len(stage.agent.status().records)
+    stage.happens(10, FileSettled(trouble="", news=""))
+
+    assert len(stage.agent.status().records) == before
 
 
 def test_a_stop_ends_when_every_group_is_released_and_all_is_said() -> None:

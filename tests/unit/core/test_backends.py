@@ -7,11 +7,17 @@ import pytest
 from haagent.core.actions import Backend, Server, SetBackends
 from haagent.core.backends import Backends
 from haagent.core.clocks import Clocks
-from haagent.core.events import BackendsObserved
+from haagent.core.events import BackendsObserved, FileSettled
 from haagent.core.identity import Term, group_id
 from haagent.core.journal import Journal
 from haagent.core.messages import State
-from haagent.core.settings import BackendSettings, HAProxySettings, ServerSettings, When
+from haagent.core.settings import (
+    BackendSettings,
+    HAProxyFileSettings,
+    HAProxySettings,
+    ServerSettings,
+    When,
+)
 from haagent.core.status import BackendsStatus
 from haagent.core.units import Moment, MonoNs, WallNs
 
@@ -95,6 +101,23 @@ def test_what_was_seen_stands_beside_what_is_wanted() -> None:
     assert before == BackendsStatus(reachable=False, wanted=(), seen=(), trouble="")
     assert tested.status() == BackendsStatus(
         reachable=True, wanted=(Backend("app", (APP1,)),), seen=seen, trouble="app1 is missing"
+    )
+
+
+def test_the_trouble_with_the_file_stands_beside_what_was_seen() -> None:
+    file = HAProxyFileSettings(path="/etc/haproxy/haproxy.cfg")
+    settings = HAProxySettings(socket="/run/haproxy.sock", backends=(), file=file)
+    tested = Backends(settings, Journal(Clocks()))
+    tested.observed(BackendsObserved(reachable=True, backends=(), trouble=""))
+    tested.observed(FileSettled(trouble="disk full", news=""))
+
+    assert tested.status() == BackendsStatus(
+        reachable=True,
+        wanted=(),
+        seen=(),
+        trouble="",
+        file="/etc/haproxy/haproxy.cfg",
+        file_trouble="disk full",
     )
 
 
