@@ -17,6 +17,7 @@ from haagent.lab.cluster import build
 from haagent.lab.topology import Lab
 from tests.bench import (
     fence,
+    fleet,
     flood,
     footprint,
     lapses,
@@ -41,6 +42,7 @@ _SECTIONS = (
     "restart",
     "lapses",
     "packets",
+    "fleet",
 )
 
 _PREFACE = """\
@@ -116,6 +118,8 @@ def _measure(given: argparse.Namespace) -> Iterator[Table]:
                     yield startup.measure(lab, cluster, ours, peer, given.trials)
                 case "flood":
                     yield flood.measure(lab, cluster, haagent, 5)
+                case "fleet":
+                    yield fleet.measure(lab, given.idle)
                 case "packets":
                     yield packets.measure(lab, 80 * given.trials)
                 case "lapses":
