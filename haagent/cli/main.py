@@ -228,6 +228,51 @@ def simulate(
 
 
 @app.command()
+def sniff(
+    interface: Annotated[
+        list[str] | None,
+        typer.Option("--interface", "-i", help="May be repeated.  Default: the file's, or all."),
+    ] = None,
+    *,
+    pcap: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A capture, instead of listening.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Take key, names and ports from it.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The cluster key; takes --cluster.")
+    ] = None,
+    cluster: Annotated[str, typer.Option(help="Name of the cluster of --key.")] = "",
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="A group of --cluster, each has a key of its own; may be repeated."),
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts, a line each.")] = False,
+) -> None:
+    """Show what agents and app nodes say on the network, or said in a capture."""
+    from haagent.cli.sniff import Wanted, sniff as command  # noqa: PLC0415
+
+    if (key is None) != (not cluster) or (key and config) or (group and not cluster):
+        raise typer.BadParameter("name --config, or --key with --cluster and its --group")
+    if pcap and interface:
+        raise typer.BadParameter("--pcap and --interface exclude each other")
+    command(
+        Wanted(
+            interfaces=tuple(interface or ()),
+            pcap=pcap,
+            config=config,
+            key=key,
+            cluster=cluster,
+            groups=tuple(group or ()),
+            count=count,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from haagent.cli.version import version as command  # noqa: PLC0415

@@ -73,6 +73,20 @@ def decode(payload: bytes, keyring: Keyring, source: IPAddress, ttl: int) -> Dat
         return Discard(DiscardReason.MALFORMED, str(error))
 
 
+def peek(payload: bytes) -> Datagram | Discard:
+    """Return what ``payload`` says, whoever wrote it: for a person to see, never to act upon.
+
+    Total, as :func:`decode`.
+    """
+    refusal = refuse(payload, None, _HEADER.size + MAC_SIZE)
+    if refusal is not None:
+        return refusal
+    try:
+        return _unpack(payload[:-MAC_SIZE])
+    except MalformedError as error:
+        return Discard(DiscardReason.MALFORMED, str(error))
+
+
 def _refuse_prefix(payload: bytes, keyring: Keyring, ttl: int) -> Discard | None:
     """Return why ``payload`` is none of ours, as far as can be told without a key."""
     if ttl != HOP_LIMIT:

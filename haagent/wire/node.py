@@ -129,6 +129,22 @@ class AgentEnd:
         self._known[sender] = known
 
 
+def peek(payload: bytes) -> NodeHeartbeat | NodeAck | Discard:
+    """Return what ``payload`` says, whoever wrote it: for a person to see, never to act upon."""
+    message = NODE_ACK if payload[3:4] == bytes([NODE_ACK]) else NODE_HB
+    least = _ACK.size if message == NODE_ACK else _HEARTBEAT.size
+    refusal = _refuse(payload, None, message, least + MAC_SIZE)
+    if refusal is not None:
+        return refusal
+    covered = payload[:-MAC_SIZE]
+    try:
+        if message == NODE_ACK:
+            return _unpack_ack(covered)
+        return _unpack_heartbeat(covered, _Known(b""))
+    except MalformedError as error:
+        return Discard(DiscardReason.MALFORMED, str(error))
+
+
 class _Known:
     """The key of a node, and what it last said of itself, as bytes and as read."""
 
@@ -140,7 +156,7 @@ class _Known:
         self.profile: Profile | None = None
 
 
-def _refuse(payload: bytes, cluster: ClusterId, message: int, least: int) -> Discard | None:
+def _refuse(payload: bytes, cluster: ClusterId | None, message: int, least: int) -> Discard | None:
     refusal = refuse(payload, cluster, least)
     # The type is part of what tells where the key is to be found.
     if refusal is None and payload[3] != message:

@@ -24,9 +24,10 @@ _PREFIX = Struct("!2sBxHxBI")
 _MAJOR = VERSION >> 4
 
 
-def refuse(payload: bytes, cluster: ClusterId, least: int) -> Discard | None:
+def refuse(payload: bytes, cluster: ClusterId | None, least: int) -> Discard | None:
     """Return why ``payload`` is none of ours, as far as can be told without a key.
 
+    ``cluster``: ours; None takes any.
     Unit: ``least`` is the length in bytes of the shortest datagram that can be one.
     """
     if not least <= len(payload) <= MAX_SIZE:
@@ -38,7 +39,7 @@ def refuse(payload: bytes, cluster: ClusterId, least: int) -> Discard | None:
         return Discard(DiscardReason.MALFORMED, f"version {version >> 4}.{version & 15}")
     if size != len(payload):
         return Discard(DiscardReason.MALFORMED, f"{len(payload)} bytes, says {size}")
-    if theirs != cluster:
+    if cluster is not None and theirs != cluster:
         return Discard(DiscardReason.OTHER_CLUSTER, f"{theirs:08x}")
     if key_id != KEY_ID:
         return Discard(DiscardReason.UNKNOWN_KEY, f"key {key_id}")
