@@ -57,6 +57,10 @@ class Process:
         """Send SIGCONT."""
         return self._signal(signal.SIGCONT)
 
+    def ask_to_reload(self) -> int:
+        """Send SIGHUP."""
+        return self._signal(signal.SIGHUP)
+
     def ask_to_restart(self) -> int:
         """Send SIGUSR1."""
         return self._signal(signal.SIGUSR1)
