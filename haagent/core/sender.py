@@ -82,6 +82,8 @@ class Sender:
         """What has been proved to whom since the last point of the grid."""
         self._paces = Paces(settings.interval)
         self._grid = _Grid(now, self._node, self._paces.kept, random)
+        self._begun = False
+        """Whether the first heartbeat was due."""
         self._has_news = False
         self._free_at = now
         """When news may be sent again."""
@@ -112,6 +114,7 @@ class Sender:
     def tick(self, now: MonoNs) -> list[Say]:
         """Return what is due."""
         if now >= self._grid.due:
+            self._begun = True
             says = self._to_all(now)
             self._paces.announced()
             self._grid.go_on(now, self._paces.kept)
@@ -123,16 +126,19 @@ class Sender:
         return []
 
     def reachable(self, now: MonoNs, address: IPAddress | None) -> list[Say]:
-        """A path has opened: we are there, and listen at ``address`` unless the file has one."""
+        """A path has opened: we are there, and listen at ``address`` unless the file has one.
+
+        That is news, but not before our first place in the grid: a fleet starts spread.
+        """
         self._address = self._settings.address or address or self._address
-        self._has_news = True
+        self._has_news |= self._begun
         return self.tick(now)
 
     def checked(self, now: MonoNs, service: str, healthy: bool) -> list[Say]:
         """Take in whether ``service`` is well; a change is sent at once."""
         if self._health.get(service) is (not healthy):
             self._health[service] = healthy
-            self._has_news = True
+            self._has_news |= self._begun
         return self.tick(now)
 
     def measured(self, now: MonoNs, load: Load) -> list[Say]:
@@ -143,7 +149,7 @@ class Sender:
         self._load = load
         if not self._stepped and _is_step(self._told, load):
             self._stepped = True
-            self._has_news = True
+            self._has_news |= self._begun
         return self.tick(now)
 
     def acknowledged(self, now: MonoNs, ack: NodeAck, source: Endpoint) -> list[Say]:

@@ -14,7 +14,7 @@ import threading
 from typing import assert_never
 
 from haagent.adapters.systemd import Systemd
-from haagent.core.units import MonoNs, seconds
+from haagent.core.units import MonoNs, milliseconds, seconds
 from haagent.node.checks import Outcome
 from haagent.node.handover import Handover, unpack
 from haagent.node.inbox import Inbox, News, Reload, Reread, Stop
@@ -22,7 +22,9 @@ from haagent.node.load import Meter
 from haagent.node.log import Level, say
 from haagent.node.session import Session, clock
 
-_MOST_BETWEEN_LOOKS = seconds(1)
+_BETWEEN_LOOKS = milliseconds(500), seconds(1)
+"""At least, or every short peak were news; and at most, however long the interval."""
+
 _REREAD_PATIENCE_S = 30
 
 
@@ -69,9 +71,9 @@ class Daemon:
 
     def _look(self, now: MonoNs) -> None:
         self._session.look(now, self._meter.look())
-        # Twice an interval, so that a step of the load is not seen only by the next heartbeat.
-        pause = min(_MOST_BETWEEN_LOOKS, self._session.sender.interval // 2)
-        self._look_at = MonoNs(now + pause)
+        # Twice an interval: a step of the load is seen before the next heartbeat.
+        least, most = _BETWEEN_LOOKS
+        self._look_at = MonoNs(now + min(max(least, self._session.sender.interval // 2), most))
         if (text := self._session.describe()) != self._told:
             self._told = text
             self._systemd.status(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from haagent.config import read_key
+from haagent.config import new_node_key, read_key
 from haagent.lab.agents import with_capabilities
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -214,6 +214,118 @@ def test_keygen_says_why_it_cannot_write(tmp_path: Path) -> None:
     assert done.stderr == f"{file}: cannot be written: No such file or directory\n"
 
 
+@pytest.fixture
+def cluster_key(tmp_path: Path) -> Path:
+    file = tmp_path / "cluster.key"
+    assert haagent("keygen", file).returncode == 0
+    return file
+
+
+def node_keygen(cluster_key: Path, *more: str | Path) -> "subprocess.CompletedProcess[str]":
+    options = ("--node", "app1", "--cluster", "shop", "--from", cluster_key)
+    return haagent("keygen", *options, *more)
+
+
+def test_keygen_makes_the_key_of_a_node_from_the_cluster_key(
+    tmp_path: Path, cluster_key: Path
+) -> None:
+    file = tmp_path / "app1.key"
+
+    done = node_keygen(cluster_key, file)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text() == new_node_key(read_key(cluster_key), "shop", "app1")
+    assert node_keygen(cluster_key, file).stderr.endswith("is never overwritten\n")
+
+
+def test_keygen_takes_cluster_and_key_from_the_file_of_an_agent(
+    tmp_path: Path, cluster_key: Path
+) -> None:
+    config = tmp_path / "haagent.yml"
+    config.write_text((CONF / "pair-lb1.yml").read_text().replace("/etc/haagent/", ""))
+
+    done = haagent("keygen", "--node", "app1", "--config", config)
+
+    assert done.stdout == node_keygen(cluster_key).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--node", "app1"), "either --cluster and --from, or --config"),
+        (("--node", "app1", "--cluster", "shop"), "either --cluster and --from, or --config"),
+        (("--cluster", "shop"), "only the key of an app node"),
+        (("--node", "a b", "--cluster", "shop", "--from", "cluster.key"), "--node must be 1..63"),
+        (("--node", "app1", "--cluster", "", "--from", "cluster.key"), "either --cluster"),
+        (("--node", "app1", "--cluster", "shop", "--from", "none.key"), "does not exist"),
+    ],
+)
+def test_keygen_of_a_node_says_what_it_lacks(options: tuple[str, ...], reason: str) -> None:
+    done = haagent("keygen", *options)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+
+
+def test_the_key_of_a_node_makes_no_other(tmp_path: Path, cluster_key: Path) -> None:
+    file = tmp_path / "app1.key"
+    node_keygen(cluster_key, file)
+
+    done = node_keygen(file)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is the key of an app node" in done.stderr
+
+
+def test_check_shows_what_follows_from_the_file_of_a_node() -> None:
+    assert (
+        haagent("check", CONF / "node.yml").stdout
+        == """\
+OK
+
+node         app1 of cluster shop, class default
+path         eth0, multicast 224.0.0.254, UDP port 6941
+path         eth1, unicast to 198.51.100.11, 198.51.100.12, UDP port 6941
+service      app: port 8080 of 192.0.2.21, weight 100
+             http http://127.0.0.1:8080/health every 2s, 1s at most
+             unhealthy after 2 failures, 5s at most; healthy again after 2 that pass
+service      mail: port 25 of 192.0.2.21, weight 100
+             tcp 127.0.0.1:25 every 2s, 1s at most
+             unhealthy after 2 failures, 5s at most; healthy again after 2 that pass
+service      batch: port 9000 of 192.0.2.21, weight 100
+             exec /usr/local/bin/batch-is-well --quiet every 10s, 5s at most
+             unhealthy after 2 failures, 25s at most; healthy again after 2 that pass
+heartbeat    every 1s, until an agent dictates another pace
+"""
+    )
+
+
+def test_a_node_with_the_cluster_key_or_a_bad_file_does_not_start(
+    tmp_path: Path, cluster_key: Path
+) -> None:
+    config = tmp_path / "node.yml"
+    text = (CONF / "node.yml").read_text()
+    config.write_text(text.replace("/etc/haagent/node.key", "cluster.key"))
+
+    done = haagent("node", "--config", config)
+    assert done.returncode == 2
+    assert "is a cluster key, which belongs on the agents alone" in done.stderr
+
+    config.write_text(text.replace("weight: 100", "weight: 300"))
+    done = haagent("node", "--config", config)
+    assert done.returncode == 2
+    assert "services.app.weight: must be 0..256, is 300" in done.stderr
+
+
+def test_the_second_half_of_a_node_is_not_for_operators() -> None:
+    command = [sys.executable, "-m", "haagent.node"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert "'haagent node -c FILE'" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [("keygen",), ("keygen", "-")])
 def test_keygen_prints_the_key_where_no_file_is_named(arguments: tuple[str, ...]) -> None:
     done = haagent(*arguments)
@@ -278,6 +390,7 @@ def test_an_interrupt_is_no_traceback(tmp_path: Path) -> None:
         ("version", {"yaml", "grpc", "pyroute2", "rich", "asyncio", "haagent.config"}),
         ("keygen", {"grpc", "pyroute2", "rich", "asyncio"}),
         ("check", {"grpc", "pyroute2", "rich", "asyncio", "haagent.sim"}),
+        ("node", {"grpc", "pyroute2", "rich", "asyncio", "haagent.runtime"}),
         ("simulate", {"grpc", "pyroute2", "rich", "asyncio"}),
     ],
 )

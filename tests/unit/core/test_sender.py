@@ -142,6 +142,18 @@ def test_a_node_that_stood_still_sends_once_and_goes_on_in_its_place() -> None:
     assert abs((ours.deadline() - START - node_id("app1")) % T) % (T - J) <= J
 
 
+def test_before_the_first_place_in_the_grid_nothing_is_news() -> None:
+    """A fleet that starts together opens its paths together as well."""
+    ours = sender(CHECKED)
+    early = MonoNs(ours.deadline() - 1)
+
+    assert ours.reachable(early, None) == []
+    assert ours.checked(early, "app", True) == []
+    assert ours.measured(early, replace(IDLE, cpu_permille=900)) == []
+
+    assert health(ours.tick(ours.deadline())) == [True]
+
+
 def test_every_path_gets_a_datagram_with_a_number_of_its_own() -> None:
     paths = (NodePathSettings(interface="eth0"), NodePathSettings(interface="eth1"))
     ours, _first = begun(replace(SETTINGS, paths=paths))
@@ -155,8 +167,7 @@ def test_nothing_is_said_before_it_is_known_where_the_services_listen() -> None:
     ours, _first = begun(replace(SETTINGS, address=None))
     assert ours.tick(ours.deadline()) == []
 
-    now = ours.deadline()
-    says = ours.reachable(MonoNs(now - 1), IPv4Address("192.0.2.99"))
+    says = ours.reachable(MonoNs(ours.deadline() - 1), IPv4Address("192.0.2.99"))
 
     assert [each.address for each in sent(says)] == [IPv4Address("192.0.2.99")]
 
