@@ -227,6 +227,38 @@ def simulate(
     )
 
 
+haproxy = typer.Typer(
+    help="Show what HAProxy has, beside what is wanted.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(haproxy, name="haproxy")
+
+
+@haproxy.command("show")
+def haproxy_show(
+    socket: ControlSocket = None,
+    config: SocketOf = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show every server of every backend, as HAProxy has it at this moment."""
+    from haagent.cli.haproxy import show as command  # noqa: PLC0415
+
+    command(socket, config, as_json)
+
+
+@haproxy.command("diff")
+def haproxy_diff(
+    socket: ControlSocket = None,
+    config: SocketOf = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show which servers are not as wanted; 1 when there are any."""
+    from haagent.cli.haproxy import diff as command  # noqa: PLC0415
+
+    command(socket, config, as_json)
+
+
 @app.command()
 def sniff(
     interface: Annotated[

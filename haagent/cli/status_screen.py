@@ -169,12 +169,21 @@ def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
         yield title("haproxy: has what is wanted")
     table = columns("backend", "server", "address", "weight", "state")
     wanted, seen = _servers(haproxy.wanted), _servers(haproxy.seen)
+    cut = {each.name for each in haproxy.wanted if each.count > len(each.servers)}
     for key in sorted(wanted.keys() | seen.keys()):
         want, have = wanted.get(key), seen.get(key)
+        if key[0] in cut and (want is None or have is None):
+            continue  # It may well be there: the lists are cut off at different servers.
         state = _agreement(want, have) if haproxy.reachable else "unknown"
         server = want or have or pb.Server()
-        table.add_row(*key, _endpoint(server), str(server.weight), _word(state))
+        table.add_row(*key, endpoint(server), str(server.weight), _word(state))
     yield indented(table)
+    for backend in haproxy.wanted:
+        if backend.count > len(backend.servers):
+            left = backend.count - len(backend.servers)
+            yield f"  {backend.name} has {left} more servers: haagent haproxy show"
+    if haproxy.file:
+        yield f"  file {haproxy.file_trouble or haproxy.file}"
 
 
 def _servers(backends: Iterable[pb.Backend]) -> dict[tuple[str, str], pb.Server]:
@@ -191,7 +200,8 @@ def _agreement(want: pb.Server | None, have: pb.Server | None) -> str:
     return "in place" if want == have else "differs"
 
 
-def _endpoint(server: pb.Server) -> str:
+def endpoint(server: pb.Server) -> str:
+    """Return address and port of ``server`` as HAProxy writes them."""
     host = f"[{server.address}]" if ":" in server.address else server.address
     return f"{host}:{server.port}"
 

@@ -49,6 +49,18 @@ def steer(socket_path: Path, timeout_s: float, request: pb.SteerRequest) -> pb.S
         return reply
 
 
+def fetch_haproxy(socket_path: Path, timeout_s: float) -> pb.HaproxyReply:
+    """Return every server of the agent's HAProxy beside what is wanted, all parts as one.
+
+    Raises: AgentUnreachable, at the latest after ``timeout_s``.
+    """
+    whole = pb.HaproxyReply()
+    with _stub(socket_path, timeout_s) as stub:
+        for part in stub.Haproxy(pb.HaproxyRequest(), timeout=timeout_s):
+            whole.MergeFrom(part)
+    return whole
+
+
 def watch(socket_path: Path, timeout_s: float) -> Generator[pb.StatusReply]:
     """Yield the status now and after every change, and at least once a second.
 

@@ -44,6 +44,46 @@ class SteerReply(_message.Message):
     lines: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class HaproxyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class HaproxyReply(_message.Message):
+    __slots__ = ("configured", "reachable", "trouble", "file", "file_trouble", "servers")
+    CONFIGURED_FIELD_NUMBER: _ClassVar[int]
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    FILE_TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    SERVERS_FIELD_NUMBER: _ClassVar[int]
+    configured: bool
+    reachable: bool
+    trouble: str
+    file: str
+    file_trouble: str
+    servers: _containers.RepeatedCompositeFieldContainer[HaproxyServer]
+    def __init__(self, configured: _Optional[bool] = ..., reachable: _Optional[bool] = ..., trouble: _Optional[str] = ..., file: _Optional[str] = ..., file_trouble: _Optional[str] = ..., servers: _Optional[_Iterable[_Union[HaproxyServer, _Mapping]]] = ...) -> None: ...
+
+class HaproxyServer(_message.Message):
+    __slots__ = ("backend", "name", "source", "wanted", "actual", "state", "status", "difference")
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    backend: str
+    name: str
+    source: str
+    wanted: Server
+    actual: Server
+    state: str
+    status: str
+    difference: str
+    def __init__(self, backend: _Optional[str] = ..., name: _Optional[str] = ..., source: _Optional[str] = ..., wanted: _Optional[_Union[Server, _Mapping]] = ..., actual: _Optional[_Union[Server, _Mapping]] = ..., state: _Optional[str] = ..., status: _Optional[str] = ..., difference: _Optional[str] = ...) -> None: ...
+
 class StatusReply(_message.Message):
     __slots__ = ("status_version", "time", "node", "node_id", "boot_id", "cluster", "alarms", "groups", "peers", "haproxy", "records", "runtime", "hooks")
     STATUS_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -161,24 +201,30 @@ class Path(_message.Message):
     def __init__(self, interface: _Optional[str] = ..., source: _Optional[str] = ..., last_heard_age_ms: _Optional[int] = ...) -> None: ...
 
 class Haproxy(_message.Message):
-    __slots__ = ("reachable", "wanted", "seen", "trouble")
+    __slots__ = ("reachable", "wanted", "seen", "trouble", "file", "file_trouble")
     REACHABLE_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     SEEN_FIELD_NUMBER: _ClassVar[int]
     TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    FILE_TROUBLE_FIELD_NUMBER: _ClassVar[int]
     reachable: bool
     wanted: _containers.RepeatedCompositeFieldContainer[Backend]
     seen: _containers.RepeatedCompositeFieldContainer[Backend]
     trouble: str
-    def __init__(self, reachable: _Optional[bool] = ..., wanted: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., trouble: _Optional[str] = ...) -> None: ...
+    file: str
+    file_trouble: str
+    def __init__(self, reachable: _Optional[bool] = ..., wanted: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., trouble: _Optional[str] = ..., file: _Optional[str] = ..., file_trouble: _Optional[str] = ...) -> None: ...
 
 class Backend(_message.Message):
-    __slots__ = ("name", "servers")
+    __slots__ = ("name", "servers", "count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SERVERS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     servers: _containers.RepeatedCompositeFieldContainer[Server]
-    def __init__(self, name: _Optional[str] = ..., servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ...) -> None: ...
+    count: int
+    def __init__(self, name: _Optional[str] = ..., servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Server(_message.Message):
     __slots__ = ("name", "address", "port", "weight", "check")

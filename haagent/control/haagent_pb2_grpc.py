@@ -54,6 +54,11 @@ class AgentStub:
                 request_serializer=haagent_dot_control_dot_haagent__pb2.SteerRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
                 _registered_method=True)
+        self.Haproxy = channel.unary_stream(
+                '/haagent.v1.Agent/Haproxy',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.HaproxyRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.HaproxyReply.FromString,
+                _registered_method=True)
 
 
 class AgentServicer:
@@ -86,6 +91,14 @@ class AgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Haproxy(self, request, context):
+        """Every server of HAProxy beside what is wanted, asked of HAProxy at this moment.  In parts, of
+        which the first has everything but the rest of the servers: no list is too long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +121,11 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.Steer,
                     request_deserializer=haagent_dot_control_dot_haagent__pb2.SteerRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.SteerReply.SerializeToString,
+            ),
+            'Haproxy': grpc.unary_stream_rpc_method_handler(
+                    servicer.Haproxy,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.HaproxyRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.HaproxyReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -218,6 +236,33 @@ class Agent:
             '/haagent.v1.Agent/Steer',
             haagent_dot_control_dot_haagent__pb2.SteerRequest.SerializeToString,
             haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Haproxy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/haagent.v1.Agent/Haproxy',
+            haagent_dot_control_dot_haagent__pb2.HaproxyRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.HaproxyReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from haagent.control import haagent_pb2 as pb
-from haagent.core.actions import Backend, Record
+from haagent.core.actions import Backend, Record, Server
 from haagent.core.messages import DiscardReason
 from haagent.core.settings import FenceLevel, IPAddress
 from haagent.core.status import (
@@ -30,6 +30,9 @@ from haagent.core.units import DurationNs, Moment, MonoNs, between
 
 STATUS_VERSION = 1
 """Rises when a field changes its meaning; a new field does not raise it."""
+
+MOST_SERVERS = 200
+"""Of each backend in a status; how many there are is told as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,22 +142,25 @@ def _haproxy(haproxy: BackendsStatus) -> pb.Haproxy:
         wanted=map(_backend, haproxy.wanted),
         seen=map(_backend, haproxy.seen),
         trouble=haproxy.trouble,
+        file=haproxy.file,
+        file_trouble=haproxy.file_trouble,
     )
 
 
 def _backend(backend: Backend) -> pb.Backend:
-    return pb.Backend(
-        name=backend.name,
-        servers=[
-            pb.Server(
-                name=server.name,
-                address=str(server.address),
-                port=server.port,
-                weight=server.weight,
-                check=server.check,
-            )
-            for server in backend.servers
-        ],
+    # A status is made in the loop, up to five times a second for each who watches.
+    servers = [server_reply(server) for server in backend.servers[:MOST_SERVERS]]
+    return pb.Backend(name=backend.name, servers=servers, count=len(backend.servers))
+
+
+def server_reply(server: Server) -> pb.Server:
+    """Return ``server`` as it is told."""
+    return pb.Server(
+        name=server.name,
+        address=str(server.address),
+        port=server.port,
+        weight=server.weight,
+        check=server.check,
     )
 
 

@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -53,9 +53,10 @@ class ControlServer:
         view: Callable[[], pb.StatusReply],
         reload: Callable[[], Awaitable[pb.ReloadReply]],
         steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]],
+        haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]],
     ) -> None:
         self._socket_path = socket_path
-        self._agent = _Agent(view, reload, steer)
+        self._agent = _Agent(view, reload, steer, haproxy)
         self.listening = asyncio.Event()
         """Set once a client can connect."""
 
@@ -116,10 +117,12 @@ class _Agent(pb_grpc.AgentServicer):
         view: Callable[[], pb.StatusReply],
         reload: Callable[[], Awaitable[pb.ReloadReply]],
         steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]],
+        haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]],
     ) -> None:
         self._view = view
         self._reload = reload
         self._steer = steer
+        self._haproxy = haproxy
         self._change = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -158,6 +161,13 @@ class _Agent(pb_grpc.AgentServicer):
         self, request: pb.SteerRequest, _context: _Context
     ) -> pb.SteerReply:
         return await self._steer(request)
+
+    async def Haproxy(  # noqa: N802 - the name in haagent.proto
+        self, _request: pb.HaproxyRequest, _context: _Context
+    ) -> AsyncIterator[pb.HaproxyReply]:
+        """Yield the parts; between two of them the loop has others to serve."""
+        for part in await self._haproxy():
+            yield part
 
 
 async def _wait(event: asyncio.Event, at_most_s: float) -> None:

@@ -25,7 +25,7 @@ from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.adapters.systemd import Systemd, inherited
 from haagent.config import ConfigurationError, KeyFileError, Loaded, read_key
-from haagent.control.haagent_pb2 import ReloadReply, StatusReply
+from haagent.control.haagent_pb2 import HaproxyReply, ReloadReply, StatusReply
 from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.control.server import ControlServer, require_unused
 from haagent.core.actions import Action, Record, Tenure
@@ -128,6 +128,7 @@ class Daemon:
             self._view,
             lambda: asyncio.shield(self._begin(self._reload())),
             lambda request: asyncio.shield(self._begin(self._steering.steer(request))),
+            self._inspect_haproxy,
         )
         self._reloading = asyncio.Lock()
         self._begun: set[asyncio.Task[Any]] = set()
@@ -309,8 +310,8 @@ class Daemon:
         self._loaded = loaded
         self._fleet.change(loaded.settings.nodes)
         await self._driver.settle(SettingsChanged(loaded.settings))
-        if self._haproxy is not None:
-            self._haproxy.again()
+        if self._haproxy is not None and loaded.settings.haproxy is not None:
+            self._haproxy.reconfigure(loaded.settings.haproxy)
         self._leaving = True
         changed = changes(old, loaded.settings)
         return Outcome.APPLIED if changed else Outcome.UNCHANGED, changed
@@ -387,6 +388,12 @@ class Daemon:
     def _roles(self) -> str:
         roles = (group.role for group in self._agent.status().groups)
         return ", ".join(f"{role.group}: {role.state.name.lower()}" for role in roles)
+
+    async def _inspect_haproxy(self) -> list[HaproxyReply]:
+        status = self._agent.status().haproxy
+        if self._haproxy is None or status is None:
+            return [HaproxyReply(configured=False)]
+        return await self._haproxy.inspect(status)
 
     def _view(self) -> StatusReply:
         facts = RuntimeFacts(

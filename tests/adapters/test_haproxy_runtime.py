@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from haagent.adapters.haproxy.inspection import inspect
 from haagent.adapters.haproxy.runtime import HAProxyRuntime
 from haagent.core.actions import Backend, Server
 from haagent.core.events import BackendsObserved, Event
@@ -292,6 +293,32 @@ def test_without_backends_it_still_tells_whether_haproxy_answers(haproxy: HAProx
         await watched.until(lambda observed: not observed.reachable)
 
     play(haproxy.socket, story)
+
+
+def test_every_server_is_shown_as_haproxy_has_and_judges_it(haproxy: HAProxy) -> None:
+    haproxy.start()
+
+    async def story(watched: Watched) -> None:
+        await watched.want(app(ONE, replace(TWO, check=True)))
+        haproxy.ask("set server app/one state drain")
+        found, trouble = inspect(haproxy.socket, [app(ONE, TWO), Backend("gone", (ONE,))])
+        assert trouble == ""
+        assert [(row.name, row.state, row.difference) for row in found] == [
+            ("one", "drain", "out of service"),
+            ("two", "ready", "check"),
+            ("one", "", "unknown"),
+        ]
+        assert found[0].status == "DRAIN"
+        assert found[1].status.partition(" ")[0] in {"UP", "DOWN"}
+
+    play(haproxy.socket, story)
+
+
+def test_what_is_wanted_is_shown_without_haproxy(haproxy: HAProxy) -> None:
+    found, trouble = inspect(haproxy.socket, [app(ONE)])
+
+    assert trouble.startswith("HAProxy is not running")
+    assert [(row.name, row.actual, row.difference) for row in found] == [("one", None, "unknown")]
 
 
 # Others at work

@@ -21,7 +21,14 @@ import grpc
 import pytest
 
 from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
-from haagent.control.client import AgentUnreachable, fetch_status, reload as ask, steer, watch
+from haagent.control.client import (
+    AgentUnreachable,
+    fetch_haproxy,
+    fetch_status,
+    reload as ask,
+    steer,
+    watch,
+)
 from haagent.control.server import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, ControlServer, require_unused
 
 STATUS = "/haagent.v1.Agent/Status"
@@ -41,15 +48,20 @@ async def nowhere(_request: pb.SteerRequest) -> pb.SteerReply:
     return pb.SteerReply(outcome="unchanged")
 
 
+async def none() -> list[pb.HaproxyReply]:
+    return [pb.HaproxyReply(configured=False)]
+
+
 @asynccontextmanager
 async def serving(
     path: Path,
     view: Callable[[], pb.StatusReply],
     reload: Callable[[], Awaitable[pb.ReloadReply]] = nothing,
     steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]] = nowhere,
+    haproxy: Callable[[], Awaitable[list[pb.HaproxyReply]]] = none,
 ) -> AsyncIterator[ControlServer]:
     """Run a server in this loop while the context is open; clients go into threads."""
-    server = ControlServer(path, view, reload, steer)
+    server = ControlServer(path, view, reload, steer, haproxy)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())
         await server.listening.wait()
@@ -113,7 +125,7 @@ def test_the_socket_is_gone_when_the_agent_ends(path: Path) -> None:
 
 def test_an_agent_that_is_stopped_while_it_starts_leaves_nothing_behind(path: Path) -> None:
     async def story() -> None:
-        running = asyncio.create_task(ControlServer(path, lb1, nothing, nowhere).run())
+        running = asyncio.create_task(ControlServer(path, lb1, nothing, nowhere, none).run())
         await asyncio.sleep(0)
         assert mode_of(path) == 0o660
         running.cancel()
@@ -142,7 +154,7 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(path: Path) -> None:
         async with serving(path, lb1):
             with pytest.raises(OSError, match="another agent answers") as refusal:
                 await asyncio.wait_for(
-                    ControlServer(path, pb.StatusReply, nothing, nowhere).run(), 5
+                    ControlServer(path, pb.StatusReply, nothing, nowhere, none).run(), 5
                 )
 
             assert refusal.value.errno == errno.EADDRINUSE
@@ -170,7 +182,7 @@ def test_a_file_that_is_no_socket_is_not_replaced(path: Path) -> None:
     path.write_text("precious")
 
     with pytest.raises(FileExistsError, match="not a socket"):
-        asyncio.run(asyncio.wait_for(ControlServer(path, lb1, nothing, nowhere).run(), 5))
+        asyncio.run(asyncio.wait_for(ControlServer(path, lb1, nothing, nowhere, none).run(), 5))
 
     assert path.read_text() == "precious"
 
@@ -350,7 +362,7 @@ def view():
     return reply
 
 async def main():
-    server = ControlServer(Path(sys.argv[1]), view, None, None)
+    server = ControlServer(Path(sys.argv[1]), view, None, None, None)
     running = asyncio.create_task(server.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     await server.listening.wait()
@@ -523,3 +535,28 @@ def test_what_is_steered_is_told_and_what_is_not_said_is_told_as_that(path: Path
     asyncio.run(story())
 
     assert told == [(True, None, True), (None, False, False)]
+
+
+# HAProxy's servers
+
+
+def test_a_list_of_any_length_arrives_in_parts_as_one(path: Path) -> None:
+    """Ten times what a message of gRPC may have (4 MB)."""
+    name = "s" * 100
+
+    async def long() -> list[pb.HaproxyReply]:
+        head = pb.HaproxyReply(configured=True, reachable=True, trouble="of one server")
+        servers = [pb.HaproxyServer(backend=name, name=name, state=name)] * 500
+        return [head, *[pb.HaproxyReply(servers=servers)] * 260]
+
+    async def story() -> None:
+        async with serving(path, lb1, haproxy=long):
+            reply = await asyncio.to_thread(fetch_haproxy, path, 20.0)
+            assert (reply.configured, reply.reachable, reply.trouble) == (
+                True,
+                True,
+                "of one server",
+            )
+            assert len(reply.servers) == 260 * 500
+
+    asyncio.run(story())

@@ -1,12 +1,13 @@
 """What becomes of single values on their way to the control socket."""
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
-from haagent.control.reply import RuntimeFacts, status_reply
-from haagent.core.actions import Severity
+from haagent.control.reply import MOST_SERVERS, RuntimeFacts, status_reply
+from haagent.core.actions import Backend, Server, Severity
 from haagent.core.identity import BootId, NodeId
 from haagent.core.settings import FenceLevel
-from haagent.core.status import Alarm, Status
+from haagent.core.status import Alarm, BackendsStatus, Status
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, seconds
 
 NOW = Moment(MonoNs(seconds(100)), WallNs(0))
@@ -58,3 +59,14 @@ def test_an_instant_ahead_of_the_clock_has_the_age_zero() -> None:
 
 def test_no_configured_haproxy_is_absent_and_not_empty() -> None:
     assert not status_reply(STATUS, NOW, FACTS).HasField("haproxy")
+
+
+def test_a_status_has_the_first_servers_of_a_long_list_and_how_many_there_are() -> None:
+    server = Server(name="s", address=IPv4Address("192.0.2.1"), port=80, weight=1, check=True)
+    backend = Backend("app", (server,) * (MOST_SERVERS + 1))
+    haproxy = BackendsStatus(reachable=True, wanted=(backend,), seen=(backend,), trouble="")
+
+    told = status_reply(replace(STATUS, haproxy=haproxy), NOW, FACTS).haproxy
+
+    for each in (told.wanted[0], told.seen[0]):
+        assert (len(each.servers), each.count) == (MOST_SERVERS, MOST_SERVERS + 1)
