@@ -9,6 +9,7 @@ from itertools import chain
 
 from haagent.config import addresses, values
 from haagent.config.document import Document
+from haagent.config.group_checks import check_contradictions, check_doubts
 from haagent.config.haproxy_file import file_contradictions
 from haagent.config.hooks import hook_contradictions, hook_doubts
 from haagent.config.model import File
@@ -37,6 +38,7 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from _own_node(document, node)
     yield from _sockets(document)
     yield from _nodes(document)
+    yield from check_contradictions(document)
     yield from hook_contradictions(document)
     yield from file_contradictions(document)
 
@@ -48,6 +50,7 @@ def doubts(document: Document) -> Iterator[Problem]:
         for place, _ in document.find("heartbeat.paths.*.reference"):
             text = "has no effect with profile fixed, which asks nobody"
             yield document.at_key(place, text)
+    yield from check_doubts(document)
     yield from hook_doubts(document)
     virtual = {address for _, address in _virtual_addresses(document)}
     for place, endpoint in document.select(f"{_SERVERS}.address", addresses.endpoint):

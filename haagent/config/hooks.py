@@ -60,7 +60,7 @@ def hook_lacking(document: Document, home: Path) -> Iterator[Problem]:
             yield from _missing_program(document, place, hook, home)
     for place, hook in _mappings(document):
         user = hook.get("user")
-        if isinstance(user, str) and not _is_user(user):
+        if isinstance(user, str) and not is_user(user):
             yield document.at_value((*place, "user"), f"there is no user {user!r} here now")
 
 
@@ -85,11 +85,11 @@ def _written(section: HookSection | BeforeClaimSection, home: Path) -> dict[str,
     written = {key: getattr(section, key) for key in section.model_fields_set}
     if "command" in written:
         program, *arguments = written["command"]
-        written["command"] = (_at(home, program), *arguments)
+        written["command"] = (program_at(home, program), *arguments)
     return written
 
 
-def _at(home: Path, program: str) -> str:
+def program_at(home: Path, program: str) -> str:
     return str(home / program) if "/" in program else program
 
 
@@ -104,7 +104,7 @@ def _missing_program(document: Document, place: Place, hook: Any, home: Path) ->
     command = hook.get("command") if isinstance(hook, dict) else None
     if not isinstance(command, tuple) or not command or not isinstance(command[0], str):
         return
-    program = _at(home, command[0])
+    program = program_at(home, command[0])
     written = document.value(place)
     at = (*place, "command") if isinstance(written, dict) else place
     if "/" not in program:
@@ -116,7 +116,8 @@ def _missing_program(document: Document, place: Place, hook: Any, home: Path) ->
         yield document.at_value(at, f"{program} is not executable: chmod +x {program}")
 
 
-def _is_user(name: str) -> bool:
+def is_user(name: str) -> bool:
+    """Return whether this machine knows ``name``."""
     try:
         pwd.getpwnam(name)
     except (KeyError, ValueError):

@@ -11,6 +11,7 @@ from haagent.config import values
 from haagent.config.checks import contradictions, doubts
 from haagent.config.document import Document, read
 from haagent.config.explain import explain
+from haagent.config.group_checks import check_lacking, check_settings
 from haagent.config.haproxy_file import file_lacking, file_settings
 from haagent.config.hooks import group_hooks, hook_lacking
 from haagent.config.key import KeyFileError, read_key
@@ -83,6 +84,7 @@ def load(path: Path) -> Loaded:
         doubts=tuple(doubts(document)),
         lacking=(
             *_lacking(document, key_file),
+            *check_lacking(document, home),
             *hook_lacking(document, home),
             *file_lacking(document, home),
         ),
@@ -134,6 +136,8 @@ def _heartbeat(section: HeartbeatSection) -> HeartbeatSettings:
 def _group(name: str, section: GroupSection, home: Path) -> GroupSettings:
     written = _written(section) | {"name": name, "priority": Priority(section.priority)}
     written["hooks"] = group_hooks(section.hooks, home)
+    checks = section.checks or {}
+    written["checks"] = tuple(check_settings(key, each, home) for key, each in checks.items())
     if section.preempt:
         written["preempt"] = section.preempt.when
     if section.preempt and section.preempt.delay:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from haagent.config import addresses, values
+from haagent.core.checks import Consequence
 from haagent.core.settings import FenceLevel, IPAddress, IPInterface, OnFail, When
 from haagent.core.units import DurationNs, milliseconds, seconds
 
@@ -37,6 +38,16 @@ Interval: TypeAlias = Annotated[
     DurationNs, PlainValidator(values.duration(milliseconds(10), seconds(4)))
 ]
 """At most 4 s: a backup's timeout of 15 intervals travels in 16 bits of milliseconds."""
+CHECK_INTERVALS = values.duration(milliseconds(100), seconds(3600))
+CHECK_TIMEOUTS = values.duration(milliseconds(10), seconds(60))
+CheckInterval: TypeAlias = Annotated[DurationNs, PlainValidator(CHECK_INTERVALS)]
+CheckTimeout: TypeAlias = Annotated[DurationNs, PlainValidator(CHECK_TIMEOUTS)]
+Count: TypeAlias = Annotated[int, PlainValidator(values.whole(1, 100))]
+Url: TypeAlias = Annotated[str, PlainValidator(addresses.url)]
+Status: TypeAlias = Annotated[tuple[int, int], PlainValidator(values.http_status)]
+HostName: TypeAlias = Annotated[str, PlainValidator(values.host_name)]
+ProcessName: TypeAlias = Annotated[str, PlainValidator(values.process_name)]
+WhenFailing: TypeAlias = Annotated[Consequence, PlainValidator(values.choice(Consequence))]
 Word: TypeAlias = Annotated[str, PlainValidator(values.word)]
 WebAddress: TypeAlias = Annotated[str, PlainValidator(values.web_address)]
 HookTimeout: TypeAlias = Annotated[
@@ -100,11 +111,32 @@ class HooksSection(Section):
     before_claim: BeforeClaim | None = None
 
 
+class CheckSection(Section):
+    haproxy: SocketPath | None = None
+    tcp: Endpoint | None = None
+    http: Url | None = None
+    ping: HostAddress | None = None
+    process: ProcessName | None = None
+    pidfile: FilePath | None = None
+    file: FilePath | None = None
+    exec: Annotated[tuple[Word, ...], Filled] | None = None
+    status: Status | None = None
+    host: HostName | None = None
+    verify: Truth | None = None
+    user: Text | None = None
+    interval: CheckInterval | None = None
+    timeout: CheckTimeout | None = None
+    rise: Count | None = None
+    fall: Count | None = None
+    on_fail: WhenFailing | None = None
+
+
 class GroupSection(Section):
     priority: Priority
     preempt: Preemption | None = None
     interface: Interface
     addresses: Annotated[tuple[VirtualAddress, ...], Filled]
+    checks: Annotated[dict[Name, CheckSection], Filled] | None = None
     hooks: HooksSection | None = None
 
 

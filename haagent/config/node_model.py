@@ -7,8 +7,12 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from haagent.config import addresses, values
+from haagent.config import values
 from haagent.config.model import (
+    CheckInterval,
+    CheckTimeout,
+    Count,
+    Endpoint,
     FilePath,
     Filled,
     HostAddress,
@@ -18,6 +22,7 @@ from haagent.config.model import (
     Port,
     Section,
     Text,
+    Url,
     Weight,
 )
 from haagent.core.units import DurationNs, milliseconds, seconds
@@ -25,17 +30,9 @@ from haagent.core.units import DurationNs, milliseconds, seconds
 MOST_SERVICES = 14
 """So many fit into one heartbeat however long their names are."""
 
-CHECK_INTERVALS = values.duration(milliseconds(100), seconds(3600))
-CHECK_TIMEOUTS = values.duration(milliseconds(10), seconds(60))
-
 Interval: TypeAlias = Annotated[
     DurationNs, PlainValidator(values.duration(milliseconds(100), seconds(60)))
 ]
-CheckInterval: TypeAlias = Annotated[DurationNs, PlainValidator(CHECK_INTERVALS)]
-CheckTimeout: TypeAlias = Annotated[DurationNs, PlainValidator(CHECK_TIMEOUTS)]
-Count: TypeAlias = Annotated[int, PlainValidator(values.whole(1, 100))]
-Endpoint: TypeAlias = Annotated[addresses.Endpoint, PlainValidator(addresses.endpoint)]
-Url: TypeAlias = Annotated[str, PlainValidator(addresses.url)]
 
 
 class NodePathSection(Section):

@@ -5,13 +5,16 @@ from itertools import chain
 
 from haagent.config import addresses, values
 from haagent.config.document import Document
-from haagent.config.node_model import CHECK_INTERVALS, CHECK_TIMEOUTS
 from haagent.config.problems import Place, Problem
-from haagent.config.rules import host_name, once, routed_groups
+from haagent.config.rules import host_name, once, one_kind, routed_groups, short_timeouts
 from haagent.core.node_settings import DEFAULT_CHECK_INTERVAL, Probe
 from haagent.core.settings import MULTICAST_IPV4
 
-_PROBES = {probe.value for probe in Probe}
+_KINDS = {
+    Probe.TCP.value: frozenset[str](),
+    Probe.HTTP.value: frozenset[str](),
+    Probe.EXEC.value: frozenset({"user"}),
+}
 _CHECKS = "services.*.check"
 
 
@@ -21,8 +24,8 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from _agents_or_group(document)
     yield from _repeated_paths(document)
     yield from _agents(document)
-    yield from _probes(document)
-    yield from _timeouts(document)
+    yield from one_kind(document, _CHECKS, _KINDS)
+    yield from short_timeouts(document, _CHECKS, DEFAULT_CHECK_INTERVAL)
 
 
 def doubts(document: Document) -> Iterator[Problem]:
@@ -49,30 +52,6 @@ def _agents(document: Document) -> Iterator[Problem]:
     for place, agent in agents:
         if agent.version != _family(document, place[:3]):
             text = "must be of the same IP version as the first agent of the path"
-            yield document.wrong_value(place, text)
-
-
-def _probes(document: Document) -> Iterator[Problem]:
-    for place, check in document.find(_CHECKS):
-        keys = check.keys() if isinstance(check, dict) else set(_PROBES)
-        given = sorted(keys & _PROBES)
-        if not given:
-            yield document.at_key(place, "must have one of tcp, http and exec")
-        elif len(given) > 1 and isinstance(check, dict):
-            text = f"must be the only kind of check, {given[0]!r} is given as well"
-            yield document.at_key((*place, given[1]), text)
-        if "user" in keys and "exec" not in keys:
-            text = "must be left out without 'exec', has no effect"
-            yield document.at_key((*place, "user"), text)
-
-
-def _timeouts(document: Document) -> Iterator[Problem]:
-    intervals = {p[:-1]: i for p, i in document.select(f"{_CHECKS}.interval", CHECK_INTERVALS)}
-    default = DEFAULT_CHECK_INTERVAL
-    for place, timeout in document.select(f"{_CHECKS}.timeout", CHECK_TIMEOUTS):
-        interval = intervals.get(place[:-1], default)
-        if timeout >= interval:
-            text = f"must be less than the interval, {values.shown(interval)}"
             yield document.wrong_value(place, text)
 
 

@@ -1,12 +1,15 @@
 """Rules that the file of an agent and the file of an app node have in common."""
 
 import socket
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from itertools import chain
 
 from haagent.config import addresses, values
 from haagent.config.document import Document
+from haagent.config.model import CHECK_INTERVALS, CHECK_TIMEOUTS
 from haagent.config.problems import Place, Problem, dotted
 from haagent.core.settings import IPAddress
+from haagent.core.units import DurationNs
 
 
 def node_name(document: Document) -> str:
@@ -45,6 +48,42 @@ def routed_groups(document: Document, consequence: str) -> Iterator[Problem]:
                 f"no querier runs, {consequence}"
             )
             yield document.at_value(place, text)
+
+
+def one_kind(
+    document: Document, pattern: str, kinds: Mapping[str, frozenset[str]]
+) -> Iterator[Problem]:
+    """Yield the checks at ``pattern`` that are of no kind or of several, or have a strange key.
+
+    Args: by kind, the keys that have a meaning with it alone.
+    """
+    of_kinds = frozenset(chain.from_iterable(kinds.values()))
+    for place, check in document.find(pattern):
+        keys = list(check) if isinstance(check, dict) else []
+        given = [key for key in keys if key in kinds]
+        if isinstance(check, dict) and not given:
+            *most, last = kinds
+            yield document.at_key(place, f"must have one of {', '.join(most)} and {last}")
+        for other in given[1:]:
+            text = f"must be the only kind of check, {given[0]!r} is given as well"
+            yield document.at_key((*place, other), text)
+        wanted = frozenset[str]().union(*(kinds[key] for key in given))
+        for key in keys:
+            if given and key in of_kinds - wanted:
+                needed = " or ".join(repr(kind) for kind in kinds if key in kinds[kind])
+                text = f"must be left out without {needed}, has no effect"
+                yield document.at_key((*place, key), text)
+
+
+def short_timeouts(document: Document, pattern: str, interval: DurationNs) -> Iterator[Problem]:
+    """Yield the checks at ``pattern`` that may take as long as their interval, or the default."""
+    written = document.select(f"{pattern}.interval", CHECK_INTERVALS)
+    intervals = {place[:-1]: length for place, length in written}
+    for place, timeout in document.select(f"{pattern}.timeout", CHECK_TIMEOUTS):
+        most = intervals.get(place[:-1], interval)
+        if timeout >= most:
+            text = f"must be less than the interval, {values.shown(most)}"
+            yield document.wrong_value(place, text)
 
 
 def once(document: Document, items: Iterable[tuple[Place, Hashable]]) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ T = TypeVar("T")
 _UNITS = {"h": seconds(3600), "m": seconds(60), "s": seconds(1), "ms": milliseconds(1)}
 _HAPROXY_NAME = re.compile(r"[A-Za-z0-9._:-]{1,127}")
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,200}\.service")
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[!-.0-9;-~]{1,15}")
 
 SOCKET_PATH_BYTES = 107
@@ -115,6 +116,28 @@ def word(raw: object) -> str:
     if not text(raw) or "\0" in text(raw):
         raise ValueError("must be text in quotes, and not empty")
     return text(raw)
+
+
+def http_status(raw: object) -> tuple[int, int]:
+    """Return the lowest and the highest of the statuses that are meant: 200, or ``200..299``."""
+    found = re.fullmatch(r"([1-5][0-9]{2})(?:\.\.([1-5][0-9]{2}))?", str(raw))
+    if not found or isinstance(raw, bool) or int(found[1]) > int(found[2] or found[1]):
+        raise ValueError("must be a status 100..599 or a range of them, as in 200 or 200..299")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def host_name(raw: object) -> str:
+    """Return the name of a web site."""
+    if not _HOST_NAME.fullmatch(text(raw)):
+        raise ValueError("must be a host name, as in shop.example")
+    return text(raw)
+
+
+def process_name(raw: object) -> str:
+    """Return the name of a process, without its directory."""
+    if "/" in path(raw):
+        raise ValueError("must be the name of a process without a path, as in haproxy")
+    return path(raw)
 
 
 def hook(raw: object) -> object:

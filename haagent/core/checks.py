@@ -11,6 +11,9 @@ from typing import TypeAlias
 
 from haagent.core.units import DurationNs, seconds
 
+DEFAULT_INTERVAL = seconds(1)
+DEFAULT_FALL = 2
+
 
 @dataclass(frozen=True, slots=True)
 class HAProxyCheck:
@@ -131,12 +134,12 @@ class CheckSettings:
 
     name: str
     what: What
-    interval: DurationNs = seconds(1)
+    interval: DurationNs = DEFAULT_INTERVAL
     timeout: DurationNs
     """Less than the interval: a result is there before the next check begins."""
     rise: int = 2
     """Passes in a row that end a failure."""
-    fall: int = 2
+    fall: int = DEFAULT_FALL
     """Failures in a row that count as one."""
     on_fail: Consequence = Consequence.RELEASE
 
@@ -147,8 +150,8 @@ class CheckSettings:
 
 
 def default_timeout(interval: DurationNs) -> DurationNs:
-    """Return the time limit of a check for which none is given: half its interval.
+    """Return the time limit of a check for which none is given: half its interval, 1 s at most.
 
     Unit: nanoseconds, in whole milliseconds.
     """
-    return DurationNs(interval // 2_000_000 * 1_000_000)
+    return min(seconds(1), DurationNs(interval // 2_000_000 * 1_000_000))

@@ -195,7 +195,7 @@ def test_the_file_that_all_others_spoil_is_good(tmp_path: Path) -> None:
             'tcp: "127.0.0.1:8080", ',
             'tcp: "127.0.0.1:8080", http: "http://127.0.0.1/", ',
             (
-                "12:13: services.app.check.tcp: must be the only kind of check, 'http' is given "
+                "12:36: services.app.check.http: must be the only kind of check, 'tcp' is given "
                 "as well"
             ),
         ),
