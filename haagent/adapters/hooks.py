@@ -10,8 +10,6 @@ What this module does not do: decide that anything runs (``haagent.core``).
 import asyncio
 import json
 import os
-import pwd
-import sys
 from asyncio import Event, Task
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -19,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Thread
 
-from haagent.adapters.programs import KILL_AFTER_S, Ended, run
+from haagent.adapters.programs import KILL_AFTER_S, Ended, run, run_module
 from haagent.core.actions import CancelHook, RunHook
 from haagent.core.events import HookEnded
 from haagent.core.units import DurationNs
@@ -32,9 +30,6 @@ MOST_OF_NODES = 8
 
 Those of groups are few, and never wait for these.
 """
-
-_WEBHOOK = ("-I", "-m", "haagent.adapters.webhook")
-"""Isolated: the directory that somebody starts the agent in has no say."""
 
 
 @dataclass(slots=True)
@@ -180,11 +175,8 @@ def _run(action: RunHook, stop: int) -> Ended:
     hook, body = action.hook, json.dumps(dict(action.facts))
     timeout_s = hook.timeout / 1e9
     if hook.url:
-        request = json.dumps({"url": hook.url, "body": body})
-        # Our own program may run as whoever we are, root too.
-        ourselves = pwd.getpwuid(os.geteuid()).pw_name
-        command = (sys.executable, *_WEBHOOK)
-        return run(command, stdin=request.encode(), timeout_s=timeout_s, user=ourselves, stop=stop)
+        request = {"url": hook.url, "body": body}
+        return run_module("webhook", request, timeout_s=timeout_s, stop=stop)
     return run(
         hook.command,
         stdin=f"{body}\n".encode(),

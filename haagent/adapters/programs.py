@@ -7,11 +7,13 @@ a dead file server holds up neither the interpreter nor the loop.
 What this module does not do: decide when anything runs, or what follows from how it ended.
 """
 
+import json
 import os
 import pwd
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -117,6 +119,20 @@ def run(
         timed_out=not in_time and not watch.stopped,
         stopped=watch.stopped,
         took_s=time.monotonic() - begun_s,
+    )
+
+
+def run_module(name: str, request: object, *, timeout_s: float, stop: int | None = None) -> Ended:
+    """Run the program ``name`` of this package, which reads ``request`` as JSON, as ourselves.
+
+    Isolated: the directory that somebody starts the agent in has no say.
+    """
+    return run(
+        [sys.executable, "-I", "-m", f"{__package__}.{name}"],
+        stdin=json.dumps(request).encode(),
+        timeout_s=timeout_s,
+        user="root" if os.geteuid() == 0 else None,
+        stop=stop,
     )
 
 

@@ -13,6 +13,7 @@ from haagent.config.group_checks import check_contradictions, check_doubts
 from haagent.config.haproxy_file import file_contradictions
 from haagent.config.hooks import hook_contradictions, hook_doubts
 from haagent.config.model import File
+from haagent.config.notifications import notification_contradictions
 from haagent.config.problems import Place, Problem, dotted
 from haagent.config.rules import host_name, once, repeated, routed_groups
 from haagent.config.values import Profile
@@ -41,6 +42,7 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from check_contradictions(document)
     yield from hook_contradictions(document)
     yield from file_contradictions(document)
+    yield from notification_contradictions(document)
 
 
 def doubts(document: Document) -> Iterator[Problem]:

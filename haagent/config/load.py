@@ -23,9 +23,11 @@ from haagent.config.model import (
     Section,
     ServerSection,
 )
+from haagent.config.notifications import notification_lacking, notification_settings
 from haagent.config.problems import ConfigurationError, Problem, in_file_order
 from haagent.config.rules import absent_interfaces, node_name
 from haagent.core.identity import GroupId, Priority, group_id
+from haagent.core.notices import NotificationSettings
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
@@ -52,6 +54,7 @@ class Loaded:
     key_file: Path
     state_dir: Path
     control_socket: Path
+    notifications: tuple[NotificationSettings, ...] = ()
     doubts: tuple[Problem, ...]
     """What works but seldom as meant."""
     lacking: tuple[Problem, ...]
@@ -81,12 +84,16 @@ def load(path: Path) -> Loaded:
         key_file=key_file,
         state_dir=home / file.state_dir,
         control_socket=home / file.control_socket,
+        notifications=tuple(
+            notification_settings(section, home) for section in file.notifications or ()
+        ),
         doubts=tuple(doubts(document)),
         lacking=(
             *_lacking(document, key_file),
             *check_lacking(document, home),
             *hook_lacking(document, home),
             *file_lacking(document, home),
+            *notification_lacking(document, home),
         ),
     )
 

@@ -11,7 +11,9 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from haagent.config import addresses, values
+from haagent.core import actions
 from haagent.core.checks import Consequence
+from haagent.core.notices import Rate
 from haagent.core.settings import FenceLevel, IPAddress, IPInterface, OnFail, When
 from haagent.core.units import DurationNs, milliseconds, seconds
 
@@ -48,6 +50,9 @@ Status: TypeAlias = Annotated[tuple[int, int], PlainValidator(values.http_status
 HostName: TypeAlias = Annotated[str, PlainValidator(values.host_name)]
 ProcessName: TypeAlias = Annotated[str, PlainValidator(values.process_name)]
 WhenFailing: TypeAlias = Annotated[Consequence, PlainValidator(values.choice(Consequence))]
+KindPattern: TypeAlias = Annotated[str, PlainValidator(values.kind_pattern)]
+Severity: TypeAlias = Annotated[actions.Severity, PlainValidator(values.severity)]
+Limit: TypeAlias = Annotated[Rate, PlainValidator(values.rate)]
 Word: TypeAlias = Annotated[str, PlainValidator(values.word)]
 WebAddress: TypeAlias = Annotated[str, PlainValidator(values.web_address)]
 HookTimeout: TypeAlias = Annotated[
@@ -181,6 +186,13 @@ class FenceSection(Section):
     require: Level
 
 
+class NotificationSection(Section):
+    urls_file: FilePath
+    kinds: Annotated[tuple[KindPattern, ...], Filled] | None = None
+    severity: Severity | None = None
+    limit: Limit | None = None
+
+
 class File(Section):
     node: Name | None = None
     cluster: Name
@@ -192,3 +204,4 @@ class File(Section):
     haproxy: HAProxySection | None = None
     nodes: NodesSection | None = None
     fence: FenceSection | None = None
+    notifications: Annotated[tuple[NotificationSection, ...], Filled] | None = None

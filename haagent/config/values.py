@@ -10,7 +10,9 @@ from enum import Enum
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from haagent.core.actions import Severity
 from haagent.core.identity import is_name
+from haagent.core.notices import Rate
 from haagent.core.settings import Detection, Preempt
 from haagent.core.units import DurationNs, milliseconds, seconds
 
@@ -21,6 +23,7 @@ _UNITS = {"h": seconds(3600), "m": seconds(60), "s": seconds(1), "ms": milliseco
 _HAPROXY_NAME = re.compile(r"[A-Za-z0-9._:-]{1,127}")
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,200}\.service")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
+_KIND_PATTERN = re.compile(r"[a-z.*?]{1,64}")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[!-.0-9;-~]{1,15}")
 
 SOCKET_PATH_BYTES = 107
@@ -171,6 +174,30 @@ def unit(raw: object) -> str:
     if not _UNIT.fullmatch(text(raw)):
         raise ValueError("must be the name of a unit that ends with '.service'")
     return text(raw)
+
+
+def kind_pattern(raw: object) -> str:
+    """Return a pattern of the kinds of records: ``peer.dead``, ``peer.*``."""
+    if not _KIND_PATTERN.fullmatch(text(raw)):
+        raise ValueError("must be a kind of record or a pattern of kinds, as in 'peer.*'")
+    return text(raw)
+
+
+def severity(raw: object) -> Severity:
+    """Return a severity by its name."""
+    names = [each.name.lower() for each in Severity]
+    if raw not in names:
+        requirement = f"must be {', '.join(names[:-1])} or {names[-1]}"
+        raise ValueError(requirement)
+    return Severity[str(raw).upper()]
+
+
+def rate(raw: object) -> Rate:
+    """Return how often within a length of time: ``10/1m``."""
+    count, slash, per = str(raw).partition("/")
+    if not slash or not re.fullmatch(r"[1-9][0-9]{0,3}", count):
+        raise ValueError("must be a number and a length of time, as in 10/1m")
+    return Rate(int(count), duration(seconds(1), seconds(24 * 3600))(per))
 
 
 def truth(raw: object) -> bool:

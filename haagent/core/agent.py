@@ -45,6 +45,7 @@ from haagent.core.events import (
     HostAnswered,
     LinkChanged,
     NodesHeard,
+    NotificationEnded,
     PathChanged,
     ProcessEnded,
     RestartRequested,
@@ -246,7 +247,7 @@ class Agent:
                 return self._link_changed(now, interface, up=up)
             case AddressRemoved() | ForeignAddressSeen():
                 return self._disturbed(now, event)
-            case ActionDone() | ActionFailed() | HookEnded():
+            case ActionDone() | ActionFailed() | HookEnded() | NotificationEnded():
                 return self._settled(now, event)
             case BackendsObserved() | FileSettled() | CheckReported():
                 return self._observe(now, event)
@@ -420,7 +421,9 @@ class Agent:
                 actions += group.address_seen(now, event.address, event.mac)
         return actions
 
-    def _settled(self, now: Moment, event: ActionDone | ActionFailed | HookEnded) -> list[Action]:
+    def _settled(
+        self, now: Moment, event: ActionDone | ActionFailed | HookEnded | NotificationEnded
+    ) -> list[Action]:
         match event:
             case ActionDone():
                 return self._done(now, event)
@@ -432,6 +435,12 @@ class Agent:
                 for group in self._groups.values():
                     actions += group.hook_ended(now, event)
                 return actions
+            case NotificationEnded(urls_file, trouble):
+                if trouble:
+                    self._journal.alarm(now, "notify.failing", urls_file, trouble)
+                else:
+                    self._journal.clear(now, "notify.failing", urls_file)
+                return []
 
     def _done(self, now: Moment, event: ActionDone) -> list[Action]:
         match event.action:

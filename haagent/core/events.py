@@ -139,6 +139,15 @@ class HookEnded:
     took: DurationNs
 
 
+@dataclass(frozen=True, slots=True)
+class NotificationEnded:
+    """A notification was sent, or not; or it was looked whether one could be."""
+
+    urls_file: str
+    trouble: str
+    """What is wrong, in one line; empty when nothing is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendsObserved:
     """What the local HAProxy was seen to have, in the backends that we own."""
@@ -222,6 +231,7 @@ Event: TypeAlias = (
     | ActionDone
     | ActionFailed
     | HookEnded
+    | NotificationEnded
     | BackendsObserved
     | CheckReported
     | FileSettled

@@ -17,6 +17,7 @@ from haagent.adapters.fence import Fence
 from haagent.adapters.hooks import Hooks
 from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
+from haagent.adapters.notifications import Notifications
 from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.core.actions import (
@@ -72,6 +73,7 @@ class Performer:
         processes: Processes,
         hooks: Hooks,
         checks: Checks,
+        notifications: Notifications,
         haproxy: HAProxy | None,
         state: StateFile,
         discards: Discards,
@@ -87,6 +89,7 @@ class Performer:
         self._processes = processes
         self._hooks = hooks
         self._checks = checks
+        self._notifications = notifications
         self._haproxy = haproxy
         self._state = state
         self._discards = discards
@@ -132,6 +135,7 @@ class Performer:
                 self._discards.count(clock.now().mono, source, reason)
             case Record():
                 log.write(action)
+                self._notifications.tell(action)
             case RunHook() | CancelHook():
                 self._hooks.perform(action)
             case Finished():

@@ -62,18 +62,20 @@ def names_of(settings: AgentSettings) -> frozenset[str]:
     return frozenset(group.name for group in settings.groups)
 
 
-def changes(old: AgentSettings, new: AgentSettings) -> list[str]:
+def changes(old: Loaded, new: Loaded) -> list[str]:
     """Return what ``new`` changes, a line each; nothing when there is nothing to do."""
-    before = {group.name: group for group in old.groups}
-    after = {group.name: group for group in new.groups}
+    before = {group.name: group for group in old.settings.groups}
+    after = {group.name: group for group in new.settings.groups}
     lines = [f"group {name}: left" for name in before if name not in after]
     for name, group in after.items():
         if name not in before:
             lines.append(f"group {name}: entered")
         elif group != before[name]:
             lines.append(f"group {name}: {news(before[name], group)}")
-    if new.haproxy != old.haproxy:
+    if new.settings.haproxy != old.settings.haproxy:
         lines.append("HAProxy servers as the file has them")
+    if new.notifications != old.notifications:
+        lines.append("notifications as the file has them")
     return lines
 
 

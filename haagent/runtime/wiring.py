@@ -21,6 +21,7 @@ from haagent.adapters.fence import Fence
 from haagent.adapters.hooks import Hooks
 from haagent.adapters.link import Hosts, LinkFrames
 from haagent.adapters.netlink import Netlink
+from haagent.adapters.notifications import Notifications
 from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.adapters.systemd import Systemd, inherited
@@ -62,10 +63,10 @@ READ_TIMEOUT_S = 2.0
 """How long the files may take to be read: a pipe in the place of one, or a disk that is away, must
 hold up neither the next reload nor an end."""
 
-HOOKS_STOP_S = 2.0
-"""How long hooks that still run at a stop may take; the addresses are released by then."""
+LAST_STOP_S = 2.0
+"""How long hooks and notifications may take at a stop; the addresses are released by then."""
 
-HOOKS_RESTART_S = 0.3
+LAST_RESTART_S = 0.3
 """The same at a planned restart, when the peers wait for the next process."""
 
 T = TypeVar("T")
@@ -119,6 +120,8 @@ class Daemon:
         self._processes = Processes(settings.heartbeat, post, logger.warning)
         self._hooks = Hooks(post, logger.warning)
         self._checks = Checks(post)
+        sender = f"haagent {settings.node} ({settings.cluster})"
+        self._notifications = Notifications(loaded.notifications, sender, post, clock.now)
         self._haproxy = None
         if settings.haproxy is not None:
             self._haproxy = HAProxy(settings.haproxy, post)
@@ -144,6 +147,7 @@ class Daemon:
             processes=self._processes,
             hooks=self._hooks,
             checks=self._checks,
+            notifications=self._notifications,
             haproxy=self._haproxy,
             state=self._state,
             discards=self._discards,
@@ -171,7 +175,10 @@ class Daemon:
                 logger.info("ready: %s", self._config)
                 self._systemd.ready(self._roles())
                 kept = (await self._driver.run(self._performer.perform, self._observe)).kept
-                await self._hooks.finish(HOOKS_RESTART_S if kept else HOOKS_STOP_S)
+                limit_s = LAST_RESTART_S if kept else LAST_STOP_S
+                await asyncio.gather(
+                    self._hooks.finish(limit_s), self._notifications.finish(limit_s)
+                )
                 for task in tasks:
                     task.cancel()
         finally:
@@ -183,7 +190,7 @@ class Daemon:
 
     def _adapters(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         runs = [self._netlink.run, self._frames.run, self._datagrams.run, self._hosts.run]
-        runs += [self._fleet.run, self._control.run]
+        runs += [self._fleet.run, self._control.run, self._notifications.run]
         if self._fence.level is not FenceLevel.LIFETIME:
             # Otherwise the address outlives the process, and nobody may take over at its end.
             runs.append(self._processes.run)
@@ -296,7 +303,7 @@ class Daemon:
         """Take in the file as it is now, or keep everything as it was and say why."""
         if self._restarting:
             return Outcome.REFUSED, ["the agent is restarting"]
-        old, groups = self._loaded.settings, self._agent.status().groups
+        old, groups = self._loaded, self._agent.status().groups
         held = {each.address.ip: g.role.group for g in groups for each in g.addresses}
         try:
             loaded = await _within_reason(
@@ -313,7 +320,8 @@ class Daemon:
         if self._haproxy is not None and loaded.settings.haproxy is not None:
             self._haproxy.reconfigure(loaded.settings.haproxy)
         self._leaving = True
-        changed = changes(old, loaded.settings)
+        self._notifications.follow(loaded.notifications)
+        changed = changes(old, loaded)
         return Outcome.APPLIED if changed else Outcome.UNCHANGED, changed
 
     def _serve_also(self, settings: AgentSettings) -> None:
