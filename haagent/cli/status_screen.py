@@ -24,10 +24,15 @@ _NEWEST_HOOKS = 10
 _NEWEST = 5
 """Records on the screen; JSON has all that the agent keeps."""
 
+_FEW_NODES = 10
+"""App nodes on the screen, those in trouble first; JSON has a hundred."""
+
 _STYLES = {
     "master": "bold green",
     "fault": "bold red",
     "silent": "bold red",
+    "dead": "bold red",
+    "held": "yellow",
     "critical": "bold red",
     "error": "red",
     "warning": "yellow",
@@ -68,6 +73,7 @@ def screen(reply: pb.StatusReply) -> Group:
         *(part for group in reply.groups for part in _group(group, reply)),
         *_peers(reply),
         *_haproxy(reply),
+        *_nodes(reply),
         *_hooks(reply),
         *_records(reply),
         *_discards(reply),
@@ -204,6 +210,34 @@ def endpoint(server: pb.Server) -> str:
     """Return address and port of ``server`` as HAProxy writes them."""
     host = f"[{server.address}]" if ":" in server.address else server.address
     return f"{host}:{server.port}"
+
+
+def _nodes(reply: pb.StatusReply) -> Iterator[RenderableType]:
+    if not reply.HasField("nodes"):
+        return
+    nodes = reply.nodes
+    well = all(not (each.unhealthy or each.held or each.dead) for each in nodes.services)
+    yield title(f"app nodes: {nodes.total}" if nodes.total else "app nodes: none heard yet", well)
+    if not nodes.total:
+        return
+    counts = columns("service", "serving", "unhealthy", "held", "dead", "left")
+    for each in nodes.services:
+        numbers = (each.serving, each.unhealthy, each.held, each.dead, each.left)
+        counts.add_row(each.service, *map(str, numbers))
+    yield indented(counts)
+    table = columns("node", "state", "for", "heard", "busy", "services")
+    for node in nodes.shown[:_FEW_NODES]:
+        table.add_row(
+            node.name,
+            _word(node.standing),
+            duration(node.age_ms),
+            f"{duration(node.last_heard_age_ms)} ago",
+            f"{node.busy_permille // 10} %",
+            ", ".join(f"{s.name}:{s.port}" + " unhealthy" * (not s.healthy) for s in node.services),
+        )
+    yield indented(table)
+    if (more := nodes.total - len(nodes.shown[:_FEW_NODES])) > 0:
+        yield f"  and {more} more"
 
 
 def _hooks(reply: pb.StatusReply) -> Iterator[RenderableType]:

@@ -85,7 +85,7 @@ class HaproxyServer(_message.Message):
     def __init__(self, backend: _Optional[str] = ..., name: _Optional[str] = ..., source: _Optional[str] = ..., wanted: _Optional[_Union[Server, _Mapping]] = ..., actual: _Optional[_Union[Server, _Mapping]] = ..., state: _Optional[str] = ..., status: _Optional[str] = ..., difference: _Optional[str] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("status_version", "time", "node", "node_id", "boot_id", "cluster", "alarms", "groups", "peers", "haproxy", "records", "runtime", "hooks")
+    __slots__ = ("status_version", "time", "node", "node_id", "boot_id", "cluster", "alarms", "groups", "peers", "haproxy", "records", "runtime", "nodes", "hooks")
     STATUS_VERSION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class StatusReply(_message.Message):
     HAPROXY_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
     HOOKS_FIELD_NUMBER: _ClassVar[int]
     status_version: int
     time: str
@@ -111,8 +112,9 @@ class StatusReply(_message.Message):
     haproxy: Haproxy
     records: _containers.RepeatedCompositeFieldContainer[Record]
     runtime: Runtime
+    nodes: Nodes
     hooks: _containers.RepeatedCompositeFieldContainer[Hook]
-    def __init__(self, status_version: _Optional[int] = ..., time: _Optional[str] = ..., node: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., cluster: _Optional[str] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., haproxy: _Optional[_Union[Haproxy, _Mapping]] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., hooks: _Optional[_Iterable[_Union[Hook, _Mapping]]] = ...) -> None: ...
+    def __init__(self, status_version: _Optional[int] = ..., time: _Optional[str] = ..., node: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., cluster: _Optional[str] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., haproxy: _Optional[_Union[Haproxy, _Mapping]] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., nodes: _Optional[_Union[Nodes, _Mapping]] = ..., hooks: _Optional[_Iterable[_Union[Hook, _Mapping]]] = ...) -> None: ...
 
 class Alarm(_message.Message):
     __slots__ = ("severity", "kind", "text", "age_ms")
@@ -215,6 +217,66 @@ class Haproxy(_message.Message):
     file: str
     file_trouble: str
     def __init__(self, reachable: _Optional[bool] = ..., wanted: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., trouble: _Optional[str] = ..., file: _Optional[str] = ..., file_trouble: _Optional[str] = ...) -> None: ...
+
+class Nodes(_message.Message):
+    __slots__ = ("services", "total", "shown")
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_FIELD_NUMBER: _ClassVar[int]
+    services: _containers.RepeatedCompositeFieldContainer[ServiceCount]
+    total: int
+    shown: _containers.RepeatedCompositeFieldContainer[AppNode]
+    def __init__(self, services: _Optional[_Iterable[_Union[ServiceCount, _Mapping]]] = ..., total: _Optional[int] = ..., shown: _Optional[_Iterable[_Union[AppNode, _Mapping]]] = ...) -> None: ...
+
+class ServiceCount(_message.Message):
+    __slots__ = ("service", "serving", "unhealthy", "held", "dead", "left")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    UNHEALTHY_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    DEAD_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    serving: int
+    unhealthy: int
+    held: int
+    dead: int
+    left: int
+    def __init__(self, service: _Optional[str] = ..., serving: _Optional[int] = ..., unhealthy: _Optional[int] = ..., held: _Optional[int] = ..., dead: _Optional[int] = ..., left: _Optional[int] = ...) -> None: ...
+
+class AppNode(_message.Message):
+    __slots__ = ("name", "node_class", "address", "standing", "age_ms", "last_heard_age_ms", "interval_ms", "busy_permille", "services")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NODE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    LAST_HEARD_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    BUSY_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    node_class: str
+    address: str
+    standing: str
+    age_ms: int
+    last_heard_age_ms: int
+    interval_ms: int
+    busy_permille: int
+    services: _containers.RepeatedCompositeFieldContainer[NodeService]
+    def __init__(self, name: _Optional[str] = ..., node_class: _Optional[str] = ..., address: _Optional[str] = ..., standing: _Optional[str] = ..., age_ms: _Optional[int] = ..., last_heard_age_ms: _Optional[int] = ..., interval_ms: _Optional[int] = ..., busy_permille: _Optional[int] = ..., services: _Optional[_Iterable[_Union[NodeService, _Mapping]]] = ...) -> None: ...
+
+class NodeService(_message.Message):
+    __slots__ = ("name", "port", "weight", "healthy")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    HEALTHY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    port: int
+    weight: int
+    healthy: bool
+    def __init__(self, name: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ..., healthy: _Optional[bool] = ...) -> None: ...
 
 class Backend(_message.Message):
     __slots__ = ("name", "servers", "count")

@@ -21,6 +21,8 @@ from haagent.core.status import (
     BackendsStatus,
     GroupStatus,
     HookStatus,
+    NodesStatus,
+    NodeStatus,
     PathStatus,
     PeerStatus,
     RoleStatus,
@@ -65,6 +67,7 @@ def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusR
         groups=[_group(group, now) for group in status.groups],
         peers=[_peer(peer, now) for peer in status.peers],
         haproxy=None if status.haproxy is None else _haproxy(status.haproxy),
+        nodes=None if status.nodes is None else _nodes(status.nodes, now),
         hooks=[_hook(hook, now) for hook in status.hooks],
         records=[_record(record) for record in status.records],
         runtime=_runtime(facts, now),
@@ -144,6 +147,41 @@ def _haproxy(haproxy: BackendsStatus) -> pb.Haproxy:
         trouble=haproxy.trouble,
         file=haproxy.file,
         file_trouble=haproxy.file_trouble,
+    )
+
+
+def _nodes(nodes: NodesStatus, now: Moment) -> pb.Nodes:
+    return pb.Nodes(
+        services=[
+            pb.ServiceCount(
+                service=each.name,
+                serving=each.serving,
+                unhealthy=each.unhealthy,
+                held=each.held,
+                dead=each.dead,
+                left=each.left,
+            )
+            for each in nodes.services
+        ],
+        total=nodes.total,
+        shown=[_node(node, now) for node in nodes.shown],
+    )
+
+
+def _node(node: NodeStatus, now: Moment) -> pb.AppNode:
+    return pb.AppNode(
+        name=node.name,
+        node_class=node.node_class,
+        address=str(node.address),
+        standing=_word(node.standing),
+        age_ms=_age_ms(node.since, now),
+        last_heard_age_ms=_age_ms(node.last_heard, now),
+        interval_ms=node.interval_ms,
+        busy_permille=node.busy_permille,
+        services=[
+            pb.NodeService(name=s.name, port=s.port, weight=s.weight, healthy=s.healthy)
+            for s in node.services
+        ],
     )
 
 

@@ -18,7 +18,8 @@ from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.core.actions import Backend, Record, Server, Severity
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.identity import BootId, Priority, Term, boot_id, node_id
-from haagent.core.messages import DiscardReason, RoleReason, State
+from haagent.core.messages import DiscardReason, RoleReason, Service, State
+from haagent.core.node import Standing
 from haagent.core.settings import FenceLevel, IPInterface
 from haagent.core.status import (
     AddressStatus,
@@ -26,9 +27,12 @@ from haagent.core.status import (
     BackendsStatus,
     GroupStatus,
     HookStatus,
+    NodesStatus,
+    NodeStatus,
     PathStatus,
     PeerStatus,
     RoleStatus,
+    ServiceStatus,
     Status,
 )
 from haagent.core.units import Moment, MonoNs, WallNs, milliseconds, seconds
@@ -99,6 +103,29 @@ LB2 = PeerStatus(
 APP1 = Server(name="app1", address=IPv4Address("10.0.0.21"), port=8080, weight=100, check=True)
 # Rich takes "[fd00::22]" for markup, and it would vanish, where markup is on.
 APP2 = replace(APP1, name="app2", address=IPv6Address("fd00::22"))
+WEB_SERVICE = Service(name="web", port=8080, weight=100, healthy=True)
+APP1_NODE = NodeStatus(
+    name="app1",
+    node_class="default",
+    address=IPv4Address("10.0.0.21"),
+    standing=Standing.ALIVE,
+    since=ago(600_000),
+    last_heard=ago(400),
+    interval_ms=1000,
+    busy_permille=421,
+    services=(WEB_SERVICE, replace(WEB_SERVICE, name="api", port=8081, healthy=False)),
+)
+NODES = NodesStatus(
+    services=(
+        ServiceStatus(name="api", serving=0, unhealthy=1, held=0, dead=1, left=0),
+        ServiceStatus(name="web", serving=12, unhealthy=0, held=0, dead=1, left=1),
+    ),
+    total=14,
+    shown=(
+        replace(APP1_NODE, name="app2", standing=Standing.DEAD, last_heard=ago(9_000)),
+        APP1_NODE,
+    ),
+)
 HEALTHY = Status(
     node="lb1",
     node_id=node_id("lb1"),
@@ -124,6 +151,7 @@ HEALTHY = Status(
         seen=(Backend("app", (APP1,)),),
         trouble="backend app lacks app2",
     ),
+    nodes=NODES,
     hooks=(
         HookStatus(
             queue="group web",
@@ -207,6 +235,7 @@ LB1_STALLED = replace(
     haproxy=BackendsStatus(
         reachable=False, wanted=(Backend("app", (APP1,)),), seen=(), trouble="connection refused"
     ),
+    nodes=NodesStatus(services=(), total=0, shown=()),
     alarms=(
         Alarm(
             kind="address.conflict",

@@ -7,7 +7,7 @@ from haagent.control.reply import MOST_SERVERS, RuntimeFacts, status_reply
 from haagent.core.actions import Backend, Server, Severity
 from haagent.core.identity import BootId, NodeId
 from haagent.core.settings import FenceLevel
-from haagent.core.status import Alarm, BackendsStatus, Status
+from haagent.core.status import Alarm, BackendsStatus, NodesStatus, Status
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, seconds
 
 NOW = Moment(MonoNs(seconds(100)), WallNs(0))
@@ -70,3 +70,10 @@ def test_a_status_has_the_first_servers_of_a_long_list_and_how_many_there_are() 
 
     for each in (told.wanted[0], told.seen[0]):
         assert (len(each.servers), each.count) == (MOST_SERVERS, MOST_SERVERS + 1)
+
+
+def test_no_configured_app_nodes_are_absent_and_not_empty() -> None:
+    none_yet = replace(STATUS, nodes=NodesStatus(services=(), total=0, shown=()))
+
+    assert not status_reply(STATUS, NOW, FACTS).HasField("nodes")
+    assert status_reply(none_yet, NOW, FACTS).HasField("nodes")
