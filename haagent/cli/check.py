@@ -17,10 +17,12 @@ from haagent.config import LoadedNode
 from haagent.config.values import Profile, shown
 from haagent.core.settings import (
     AgentSettings,
+    BackendSettings,
     Detection,
     FenceLevel,
     GroupSettings,
     HeartbeatSettings,
+    NodeClassSettings,
     PathSettings,
     Preempt,
 )
@@ -62,7 +64,26 @@ def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
     if settings.haproxy:
         yield "haproxy", settings.haproxy.socket
         for backend in settings.haproxy.backends:
-            yield "", f"backend {backend.name}: {', '.join(s.name for s in backend.servers)}"
+            yield "", f"backend {backend.name}: {', '.join(_servers(backend))}"
+    if settings.nodes:
+        yield "app nodes", f"UDP port {settings.nodes.port}"
+        for each in settings.nodes.classes:
+            yield "", f"class {each.name}: {_pace(each)}"
+
+
+def _servers(backend: BackendSettings) -> Iterator[str]:
+    yield from (server.name for server in backend.servers)
+    if backend.nodes:
+        yield f"app nodes that serve {backend.nodes.service} ({backend.nodes.policy.value})"
+
+
+def _pace(each: NodeClassSettings) -> str:
+    jitter = f" plus or minus {shown(each.jitter)}" if each.jitter else ""
+    lost = (each.timeout - each.jitter) // each.interval - 1
+    return (
+        f"every {shown(each.interval)}{jitter}, dead after {shown(each.timeout)} of silence "
+        f"({lost} may be lost), back after {each.rise}, full weight after {shown(each.slow_start)}"
+    )
 
 
 def _reach(path: PathSettings) -> str:

@@ -13,15 +13,15 @@ from haagent.config.group_checks import check_contradictions, check_doubts
 from haagent.config.haproxy_file import file_contradictions
 from haagent.config.hooks import hook_contradictions, hook_doubts
 from haagent.config.model import File
+from haagent.config.nodes import node_contradictions, node_doubts
 from haagent.config.notifications import notification_contradictions
-from haagent.config.problems import Place, Problem, dotted
+from haagent.config.problems import Place, Problem
 from haagent.config.rules import host_name, once, repeated, routed_groups
 from haagent.config.values import Profile
 from haagent.core.identity import group_id
-from haagent.core.settings import DEFAULT_PORT, MULTICAST_IPV4, IPAddress, NodesSettings
+from haagent.core.settings import MULTICAST_IPV4, IPAddress
 
 _SERVERS = "haproxy.backends.*.servers.*"
-_PORT = values.whole(1, 65_535)
 
 
 def contradictions(document: Document, node: str) -> Iterator[Problem]:
@@ -38,7 +38,7 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from _server_groups(document)
     yield from _own_node(document, node)
     yield from _sockets(document)
-    yield from _nodes(document)
+    yield from node_contradictions(document)
     yield from check_contradictions(document)
     yield from hook_contradictions(document)
     yield from file_contradictions(document)
@@ -54,6 +54,7 @@ def doubts(document: Document) -> Iterator[Problem]:
             yield document.at_key(place, text)
     yield from check_doubts(document)
     yield from hook_doubts(document)
+    yield from node_doubts(document)
     virtual = {address for _, address in _virtual_addresses(document)}
     for place, endpoint in document.select(f"{_SERVERS}.address", addresses.endpoint):
         if endpoint.address in virtual:
@@ -161,18 +162,6 @@ def _sockets(document: Document) -> Iterator[Problem]:
         if theirs == ours.get(("control_socket",), default):
             text = "must be HAProxy's own socket, not the control socket of haagent"
             yield document.wrong_value(place, text)
-
-
-def _nodes(document: Document) -> Iterator[Problem]:
-    """Yield what keeps app nodes from being heard."""
-    yield from once(document, document.select("nodes.interfaces.*", values.interface))
-    wanted = any(chain(document.find("nodes"), document.find("haproxy.backends.*.nodes")))
-    ports = {("heartbeat", "port"): DEFAULT_PORT, ("nodes", "port"): NodesSettings().port}
-    written = dict(chain(*(document.select(dotted(place), _PORT) for place in ports)))
-    if wanted and len(set((ports | written).values())) == 1:
-        # The defaults differ, so at least one is written; and neither follows the other.
-        text = "must differ from the other port: agents and app nodes have sockets of their own"
-        yield document.wrong_value([*written][-1], text)
 
 
 def _virtual_addresses(document: Document) -> Iterator[tuple[Place, IPAddress]]:

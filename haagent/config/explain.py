@@ -11,9 +11,6 @@ from haagent.config.document import Document
 from haagent.config.model import Section
 from haagent.config.problems import Place, Problem
 
-LATER = {"nodes"}
-"""Keys of the design that a later version will have; a nearest key would mislead."""
-
 _STRUCTURE = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
@@ -44,8 +41,6 @@ def _explain(document: Document, details: ErrorDetails, model: type[Section]) ->
 
 def _unknown(place: Place, model: type[Section]) -> str:
     key = str(place[-1])
-    if key in LATER:
-        return f"key {key!r} is not supported by this version"
     if key == "<<":
         return "merge keys are not supported, write the keys out"
     near = get_close_matches(key, _known_keys(place[:-1], model), n=1)

@@ -23,6 +23,7 @@ from haagent.config.model import (
     Section,
     ServerSection,
 )
+from haagent.config.nodes import node_servers, nodes_settings
 from haagent.config.notifications import notification_lacking, notification_settings
 from haagent.config.problems import ConfigurationError, Problem, in_file_order
 from haagent.config.rules import absent_interfaces, node_name
@@ -35,7 +36,6 @@ from haagent.core.settings import (
     GroupSettings,
     HAProxySettings,
     HeartbeatSettings,
-    NodesSettings,
     PathSettings,
     ServerSettings,
     When,
@@ -128,7 +128,7 @@ def _settings(file: File, home: Path) -> AgentSettings:
         heartbeat=_heartbeat(file.heartbeat),
         groups=tuple(_group(name, section, home) for name, section in file.groups.items()),
         haproxy=_haproxy(file, file.haproxy, home) if file.haproxy else None,
-        nodes=NodesSettings(**_written(file.nodes)) if file.nodes else None,
+        nodes=nodes_settings(file, home),
         fence=file.fence.require if file.fence else FenceLevel.LIFETIME,
     )
 
@@ -154,7 +154,11 @@ def _group(name: str, section: GroupSection, home: Path) -> GroupSettings:
 
 def _haproxy(file: File, section: HAProxySection, home: Path) -> HAProxySettings:
     backends = tuple(
-        BackendSettings(name=name, servers=tuple(_server(file, s) for s in backend.servers))
+        BackendSettings(
+            name=name,
+            servers=tuple(_server(file, server) for server in backend.servers or ()),
+            nodes=node_servers(backend),
+        )
         for name, backend in section.backends.items()
     )
     return HAProxySettings(

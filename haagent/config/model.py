@@ -14,7 +14,15 @@ from haagent.config import addresses, values
 from haagent.core import actions
 from haagent.core.checks import Consequence
 from haagent.core.notices import Rate
-from haagent.core.settings import FenceLevel, IPAddress, IPInterface, OnFail, When
+from haagent.core.settings import (
+    FenceLevel,
+    IPAddress,
+    IPInterface,
+    OnFail,
+    Policy,
+    When,
+    WhenEmpty,
+)
 from haagent.core.units import DurationNs, milliseconds, seconds
 
 Name: TypeAlias = Annotated[str, PlainValidator(values.name)]
@@ -60,6 +68,21 @@ HookTimeout: TypeAlias = Annotated[
 ]
 Retries: TypeAlias = Annotated[int, PlainValidator(values.whole(0, 10))]
 OnFailure: TypeAlias = Annotated[OnFail, PlainValidator(values.choice(OnFail))]
+NODE_INTERVALS = values.duration(milliseconds(100), seconds(20))
+"""Up to 20 s, so that a fleet that has to be slowed down has room in 16 bits of milliseconds."""
+JITTERS = values.duration(milliseconds(0), seconds(10))
+TIMEOUTS = values.duration(milliseconds(200), seconds(600))
+NodeInterval: TypeAlias = Annotated[DurationNs, PlainValidator(NODE_INTERVALS)]
+Jitter: TypeAlias = Annotated[DurationNs, PlainValidator(JITTERS)]
+NodeTimeout: TypeAlias = Annotated[DurationNs, PlainValidator(TIMEOUTS)]
+SlowStart: TypeAlias = Annotated[
+    DurationNs, PlainValidator(values.duration(milliseconds(0), seconds(3600)))
+]
+NodeProfile: TypeAlias = Annotated[
+    values.NodeProfile, PlainValidator(values.choice(values.NodeProfile))
+]
+NodePolicy: TypeAlias = Annotated[Policy, PlainValidator(values.choice(Policy))]
+Emptiness: TypeAlias = Annotated[WhenEmpty, PlainValidator(values.choice(WhenEmpty))]
 Filled = BeforeValidator(values.filled)
 """Not pydantic's own minimal length: it would hide what is wrong with a single entry."""
 
@@ -155,8 +178,16 @@ class ServerSection(Section):
     of: Name | None = None
 
 
+class NodeServersSection(Section):
+    service: Name
+    policy: NodePolicy | None = None
+    when_empty: Emptiness | None = None
+    check: Truth | None = None
+
+
 class BackendSection(Section):
-    servers: Annotated[tuple[ServerSection, ...], Filled]
+    servers: Annotated[tuple[ServerSection, ...], Filled] | None = None
+    nodes: NodeServersSection | None = None
 
 
 class ReloadSection(Section):
@@ -177,9 +208,21 @@ class HAProxySection(Section):
     backends: Annotated[dict[HAProxyName, BackendSection], Filled]
 
 
+class NodeClassSection(Section):
+    profile: NodeProfile | None = None
+    interval: NodeInterval | None = None
+    jitter: Jitter | None = None
+    timeout: NodeTimeout | None = None
+    rise: Count | None = None
+    slow_start: SlowStart | None = None
+    on_dead: Hook | None = None
+    on_back: Hook | None = None
+
+
 class NodesSection(Section):
     port: Port | None = None
     interfaces: Annotated[tuple[Interface, ...], Filled] | None = None
+    classes: Annotated[dict[Name, NodeClassSection], Filled] | None = None
 
 
 class FenceSection(Section):

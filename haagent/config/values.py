@@ -37,6 +37,57 @@ class Preemption(NamedTuple):
     delay: DurationNs | None = None
 
 
+class NodePace(NamedTuple):
+    """How often app nodes of a class speak, and what silence makes one dead."""
+
+    interval: DurationNs
+    jitter: DurationNs
+    timeout: DurationNs
+
+
+class NodeProfile(Enum):
+    """A pace of app nodes: how often they speak, and when one is dead."""
+
+    LAN = "lan"
+    """(k+1) T + J (protocol.md 7.1) with T = 1 s, J = 100 ms and k = 2."""
+    DEAD_AFTER_5S = "1s-5s"
+    EACH_2S = "2s-5s"
+    EACH_5S = "5s-13s"
+    """The last three as operators know them from elsewhere."""
+
+    @property
+    def pace(self) -> NodePace:
+        return _PACES[self]
+
+
+_PACES = {
+    NodeProfile.LAN: NodePace(seconds(1), milliseconds(100), milliseconds(3100)),
+    NodeProfile.DEAD_AFTER_5S: NodePace(seconds(1), milliseconds(100), seconds(5)),
+    NodeProfile.EACH_2S: NodePace(seconds(2), milliseconds(0), seconds(5)),
+    NodeProfile.EACH_5S: NodePace(seconds(5), seconds(1), seconds(13)),
+}
+
+
+def node_pace(
+    profile: NodeProfile,
+    interval: DurationNs | None,
+    jitter: DurationNs | None,
+    timeout: DurationNs | None,
+) -> NodePace:
+    """Return the pace of a profile, in which what is given counts before it.
+
+    With another interval the jitter is a tenth of it, and with either the timeout (k+1) T + J,
+    k = 2 (protocol.md 7.1).
+    """
+    pace = profile.pace
+    if interval is not None:
+        jitter = milliseconds(interval // 10_000_000) if jitter is None else jitter
+        pace = pace._replace(interval=interval)
+    if jitter is not None:
+        pace = pace._replace(jitter=jitter, timeout=DurationNs(3 * pace.interval + jitter))
+    return pace if timeout is None else pace._replace(timeout=timeout)
+
+
 class Profile(Enum):
     """A pace of heartbeats, and how a dead agent is found out, that suit each other."""
 
@@ -270,6 +321,8 @@ def duration(low: DurationNs, high: DurationNs) -> Callable[[object], DurationNs
 
 def shown(length: DurationNs) -> str:
     """Return ``length``, a whole number of milliseconds, as it would be written in the file."""
+    if length == 0:
+        return "0s"
     unit = next(unit for unit, size in _UNITS.items() if length % size == 0 and length >= size)
     return f"{length // _UNITS[unit]}{unit}"
 

@@ -168,7 +168,7 @@ class Agent:
             return []
         if self._begun is None:
             self._begun = now.mono
-            self._registry = self._make_registry(now.mono)
+            self._registry = self._make_registry(self._settings, now.mono)
         actions = self._notice_lateness(now, event)
         actions += self._take_in(now, event)
         actions += self._tick(now)
@@ -534,8 +534,9 @@ class Agent:
         self._journal.clear(now, "config.rejected", "")
         if self._stopping:
             return []
+        if event.settings.nodes != self._settings.nodes:
+            self._follow_nodes(now, event.settings)
         self._settings = event.settings
-        self._follow_nodes(now)
         self._configured = {settings.id: settings for settings in event.settings.groups}
         actions: list[Action] = []
         for key, settings in self._configured.items():
@@ -551,13 +552,14 @@ class Agent:
             self._journal.record(now, "config.applied", "HAProxy servers as the file has them")
         return actions
 
-    def _follow_nodes(self, now: Moment) -> None:
+    def _follow_nodes(self, now: Moment, settings: AgentSettings) -> None:
         """Go by the classes of app nodes in the file; who is alive stays known."""
-        if self._settings.nodes is None or self._registry is None:
-            self._registry = self._make_registry(now.mono)
+        self._journal.record(now, "config.applied", "app nodes as the file has them")
+        if settings.nodes is None or self._registry is None:
+            self._registry = self._make_registry(settings, now.mono)
             self._journal.clear(now, "nodes.vanished", "")
         else:
-            self._registry.reconfigure(self._settings.nodes)
+            self._registry.reconfigure(settings.nodes)
 
     def _steer(self, now: Moment, event: Steered) -> list[Action]:
         self._steered = event
@@ -748,12 +750,12 @@ class Agent:
             hooks=self._hooks,
         )
 
-    def _make_registry(self, begun: MonoNs) -> Registry | None:
-        if self._settings.nodes is None:
+    def _make_registry(self, settings: AgentSettings, begun: MonoNs) -> Registry | None:
+        if settings.nodes is None:
             return None
         return Registry(
-            settings=self._settings.nodes,
-            agent=(self._node, self._settings.node),
+            settings=settings.nodes,
+            agent=(self._node, settings.node),
             journal=self._journal,
             hooks=self._hooks,
             random=self._random,

@@ -74,6 +74,8 @@ def changes(old: Loaded, new: Loaded) -> list[str]:
             lines.append(f"group {name}: {news(before[name], group)}")
     if new.settings.haproxy != old.settings.haproxy:
         lines.append("HAProxy servers as the file has them")
+    if new.settings.nodes != old.settings.nodes:
+        lines.append("app nodes as the file has them")
     if new.notifications != old.notifications:
         lines.append("notifications as the file has them")
     return lines

@@ -423,11 +423,6 @@ def test_an_unknown_key_is_named_with_the_nearest_that_exists(
                 "did you mean 'weight'?"
             ),
         ),
-        (
-            "      servers:",
-            "      nodes: {service: app}\n      servers:",
-            "22:7: haproxy.backends.app.nodes: key 'nodes' is not supported by this version",
-        ),
     ],
 )
 def test_the_nearest_key_is_looked_for_among_those_of_the_same_section(

@@ -17,6 +17,7 @@ from haagent.core.settings import (
     HAProxyFileSettings,
     HAProxySettings,
     HeartbeatSettings,
+    NodeServersSettings,
     NodesSettings,
     PathSettings,
     Preempt,
@@ -128,9 +129,15 @@ def test_the_full_example_says_what_it_says() -> None:
                         group=group_id("mail"),
                     ),
                 ),
+                nodes=NodeServersSettings(service="app"),
             ),
         ),
     )
+    assert settings.nodes is not None
+    assert [(each.name, each.rise, each.timeout) for each in settings.nodes.classes] == [
+        ("default", 2, milliseconds(3100)),
+        ("batch", 3, seconds(20)),
+    ]
 
 
 @pytest.mark.parametrize(
