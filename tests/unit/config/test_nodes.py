@@ -131,8 +131,8 @@ def test_hooks_of_a_class_are_hooks_as_everywhere(tmp_path: Path) -> None:
         (
             "a: {timeout: 2s}",
             (
-                "13:18: nodes.classes.a.timeout: must be at least 2100ms, two intervals of 1s and the "
-                "jitter of 100ms, or one heartbeat that is lost is a death, is '2s'"
+                "13:18: nodes.classes.a.timeout: must be at least 2100ms, two intervals of 1s and "
+                "the jitter of 100ms, or one heartbeat that is lost is a death, is '2s'"
             ),
         ),
         (
@@ -202,8 +202,8 @@ def test_nodes_without_a_reference_are_doubted(tmp_path: Path) -> None:
     assert doubts(tmp_path, text) == []
     assert doubts(tmp_path, without) == [
         (
-            "10:11: haproxy.backends.app.nodes: no path has a 'reference': when many app nodes die at "
-            "once nobody can tell that from a fault of this server, and they stay in the backend"
+            "10:11: haproxy.backends.app.nodes: no path has a 'reference': when many app nodes die "
+            "at once nobody can tell that from a fault of this server, and they stay in the backend"
         )
     ]
 
