@@ -30,6 +30,7 @@ _FEW_NODES = 10
 _STYLES = {
     "master": "bold green",
     "fault": "bold red",
+    "fails": "bold red",
     "silent": "bold red",
     "dead": "bold red",
     "held": "yellow",
@@ -121,8 +122,21 @@ def _group(group: pb.Group, reply: pb.StatusReply) -> Iterator[RenderableType]:
         rank = (priority, str(role.term))
         table.add_row(agent, _word(state), duration(age_ms), *rank, reason)
     yield indented(table)
+    yield from _checks(group)
     if group.HasField("preempts_in_ms"):
         yield f"  {reply.node} asks for a handover in {duration(group.preempts_in_ms)}"
+
+
+def _checks(group: pb.Group) -> Iterator[RenderableType]:
+    if not group.checks:
+        return
+    table = columns("check", "state", "for", "on fail", "looks at", "last result")
+    for check in group.checks:
+        state, age = "not yet", ""
+        if check.HasField("passed"):
+            state, age = "passes" if check.passed else "fails", duration(check.age_ms)
+        table.add_row(check.name, _word(state), age, check.on_fail, check.what, check.text)
+    yield indented(table)
 
 
 def _master(owners: list[str]) -> str:

@@ -129,16 +129,40 @@ class Alarm(_message.Message):
     def __init__(self, severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., age_ms: _Optional[int] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("role", "interface", "addresses", "preempts_in_ms")
+    __slots__ = ("role", "interface", "addresses", "preempts_in_ms", "checks")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     INTERFACE_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     PREEMPTS_IN_MS_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
     role: Role
     interface: str
     addresses: _containers.RepeatedCompositeFieldContainer[Address]
     preempts_in_ms: int
-    def __init__(self, role: _Optional[_Union[Role, _Mapping]] = ..., interface: _Optional[str] = ..., addresses: _Optional[_Iterable[_Union[Address, _Mapping]]] = ..., preempts_in_ms: _Optional[int] = ...) -> None: ...
+    checks: _containers.RepeatedCompositeFieldContainer[Check]
+    def __init__(self, role: _Optional[_Union[Role, _Mapping]] = ..., interface: _Optional[str] = ..., addresses: _Optional[_Iterable[_Union[Address, _Mapping]]] = ..., preempts_in_ms: _Optional[int] = ..., checks: _Optional[_Iterable[_Union[Check, _Mapping]]] = ...) -> None: ...
+
+class Check(_message.Message):
+    __slots__ = ("name", "what", "on_fail", "passed", "age_ms", "runs", "failed", "text", "ended_age_ms")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    ON_FAIL_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    what: str
+    on_fail: str
+    passed: bool
+    age_ms: int
+    runs: int
+    failed: int
+    text: str
+    ended_age_ms: int
+    def __init__(self, name: _Optional[str] = ..., what: _Optional[str] = ..., on_fail: _Optional[str] = ..., passed: _Optional[bool] = ..., age_ms: _Optional[int] = ..., runs: _Optional[int] = ..., failed: _Optional[int] = ..., text: _Optional[str] = ..., ended_age_ms: _Optional[int] = ...) -> None: ...
 
 class Role(_message.Message):
     __slots__ = ("group", "state", "reason", "reason_text", "age_ms", "priority", "term", "master", "base_priority", "health")

@@ -14,11 +14,14 @@ from enum import Enum
 
 from haagent.control import haagent_pb2 as pb
 from haagent.core.actions import Backend, Record, Server
+from haagent.core.identity import GroupId, group_id
 from haagent.core.messages import DiscardReason
 from haagent.core.settings import FenceLevel, IPAddress
 from haagent.core.status import (
     Alarm,
     BackendsStatus,
+    CheckRuns,
+    CheckStatus,
     GroupStatus,
     HookStatus,
     NodesStatus,
@@ -52,6 +55,8 @@ class RuntimeFacts:
     fence: FenceLevel
     fence_refused: tuple[str, ...]
     """Why no better level of the fence is in force, a sentence each."""
+    checks: Mapping[tuple[GroupId, str], CheckRuns]
+    """By group and name of the check; those that are made now."""
 
 
 def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusReply:
@@ -64,7 +69,7 @@ def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusR
         boot_id=f"{status.boot:016x}",
         cluster=status.cluster,
         alarms=[_alarm(alarm, now) for alarm in status.alarms],
-        groups=[_group(group, now) for group in status.groups],
+        groups=[_group(group, now, facts) for group in status.groups],
         peers=[_peer(peer, now) for peer in status.peers],
         haproxy=None if status.haproxy is None else _haproxy(status.haproxy),
         nodes=None if status.nodes is None else _nodes(status.nodes, now),
@@ -94,12 +99,31 @@ def _hook(hook: HookStatus, now: Moment) -> pb.Hook:
     )
 
 
-def _group(group: GroupStatus, now: Moment) -> pb.Group:
+def _group(group: GroupStatus, now: Moment, facts: RuntimeFacts) -> pb.Group:
+    key = group_id(group.role.group)
     return pb.Group(
         role=_role(group.role, now),
         interface=group.interface,
         addresses=[pb.Address(address=str(one.address), held=one.held) for one in group.addresses],
         preempts_in_ms=_ms_until(group.preempts_at, now),
+        checks=[
+            _check(check, facts.checks.get((key, check.check.name), CheckRuns()), now)
+            for check in group.checks
+        ],
+    )
+
+
+def _check(status: CheckStatus, runs: CheckRuns, now: Moment) -> pb.Check:
+    return pb.Check(
+        name=status.check.name,
+        what=str(status.check.what),
+        on_fail=_word(status.check.on_fail),
+        passed=status.passed,
+        age_ms=None if status.since is None else _age_ms(status.since, now),
+        runs=runs.runs,
+        failed=runs.failed,
+        text=runs.text or status.text,
+        ended_age_ms=None if runs.age is None else runs.age // 1_000_000,
     )
 
 

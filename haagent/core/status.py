@@ -54,6 +54,18 @@ class CheckStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRuns:
+    """What the attempts of a check have come to, as whoever makes them knows."""
+
+    runs: int = 0
+    failed: int = 0
+    text: str = ""
+    """What the last one found, in a line."""
+    age: DurationNs | None = None
+    """How long ago that was; None before the first has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStatus:
     """This agent in one group."""
 

@@ -413,6 +413,7 @@ class Daemon:
             discards=self._discards.counts,
             fence=self._fence.level,
             fence_refused=self._fence.refused,
+            checks=self._checks.runs(),
         )
         return status_reply(self._agent.status(), clock.now(), facts)
 

@@ -5,19 +5,24 @@ check is made in another thread, so that a slow one delays nobody.  A check neve
 itself, and one that is overdue counts as failed before it has ended: a file server that is
 gone, or a program that does not die, must not look like health.
 
-It needs neither asyncio nor the rest of the agent, so that an app node can have it as well.
+What this module does not do: make a check (``kinds``), or know of the event loop (``runner``).
 """
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import TypeAlias
 
 from haagent.adapters.checks.kinds import perform
 from haagent.adapters.checks.result import Result, one_line
 from haagent.core.checks import CheckSettings
 from haagent.core.health import Streak
+from haagent.core.identity import GroupId
+
+Key: TypeAlias = tuple[GroupId, str]
+"""The group and the name of a check."""
 
 GRACE_S = 0.1
 """How long after its time limit a check is overdue: what it finds at the limit is told better."""
@@ -40,7 +45,7 @@ class Seen:
 class _Watched:
     """A check that is made, and where it stands; touched by the timekeeper alone."""
 
-    key: Hashable
+    key: Key
     check: CheckSettings
     streak: Streak
     due_s: float
@@ -58,15 +63,15 @@ class _Ended:
 class Repeater:
     """See the module docstring."""
 
-    def __init__(self, tell: Callable[[Hashable, CheckSettings, Result], None]) -> None:
+    def __init__(self, tell: Callable[[Key, CheckSettings, Result], None]) -> None:
         """``tell`` is called, in the timekeeper's thread, when a check is judged anew."""
         self._tell = tell
-        self._inbox: SimpleQueue[Mapping[Hashable, CheckSettings] | _Ended | None] = SimpleQueue()
-        self._watched: dict[Hashable, _Watched] = {}
-        self.seen: dict[Hashable, Seen] = {}
+        self._inbox: SimpleQueue[Mapping[Key, CheckSettings] | _Ended | None] = SimpleQueue()
+        self._watched: dict[Key, _Watched] = {}
+        self.seen: dict[Key, Seen] = {}
         """By key; entries are replaced, never changed, so that any thread may read them."""
 
-    def watch(self, checks: Mapping[Hashable, CheckSettings]) -> None:
+    def watch(self, checks: Mapping[Key, CheckSettings]) -> None:
         """Make exactly ``checks``, from any thread; those that stay the same go on undisturbed."""
         self._inbox.put(checks)
 
@@ -98,7 +103,7 @@ class Repeater:
             return _LONGEST_SLEEP_S
         return min(_LONGEST_SLEEP_S, max(0.0, due_s - time.monotonic()))
 
-    def _change(self, checks: Mapping[Hashable, CheckSettings]) -> None:
+    def _change(self, checks: Mapping[Key, CheckSettings]) -> None:
         for key, watched in [*self._watched.items()]:
             if checks.get(key) != watched.check:
                 del self._watched[key], self.seen[key]

@@ -1,15 +1,18 @@
 """The checks of the agent's groups: a :class:`Repeater` beside the event loop."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable
+import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Thread
 
-from haagent.adapters.checks.repeater import Repeater, Seen
+from haagent.adapters.checks.repeater import Key, Repeater, Seen
 from haagent.adapters.checks.result import Result
 from haagent.core.checks import CheckSettings
 from haagent.core.events import CheckReported, Event
 from haagent.core.identity import GroupId
+from haagent.core.status import CheckRuns
+from haagent.core.units import DurationNs
 
 
 class Checks:
@@ -28,7 +31,7 @@ class Checks:
     async def run(self) -> None:
         """Make them until cancelled; a fault of the timekeeper is one of the agent.
 
-        A thread that is waited for must not be what the loop waits for: a check may hang.
+        Its thread is not waited for at the end: a check may hang.
         """
         thread = Thread(target=self._work, name="checks", daemon=True)
         thread.start()
@@ -37,9 +40,10 @@ class Checks:
         finally:
             self._repeater.stop()
 
-    def seen(self, group: GroupId, name: str) -> Seen:
-        """Return what the attempts of a check have come to."""
-        return self._repeater.seen.get((group, name), Seen())
+    def runs(self) -> dict[Key, CheckRuns]:
+        """Return what the attempts have come to, by group and name of the check."""
+        now_s = time.monotonic()
+        return {key: _runs(seen, now_s) for key, seen in self._repeater.seen.copy().items()}
 
     def _work(self) -> None:
         try:
@@ -47,8 +51,7 @@ class Checks:
         except BaseException as error:  # It is raised where it is waited for.
             self._in_loop(partial(self._ended.set_exception, error))
 
-    def _tell(self, key: Hashable, check: CheckSettings, result: Result) -> None:
-        assert isinstance(key, tuple)
+    def _tell(self, key: Key, check: CheckSettings, result: Result) -> None:
         event = CheckReported(group=key[0], check=check, passed=result.passed, text=result.text)
         self._in_loop(partial(self._post, event))
 
@@ -57,3 +60,10 @@ class Checks:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:
             return  # The loop is closed: nobody is there any more to be told.
+
+
+def _runs(seen: Seen, now_s: float) -> CheckRuns:
+    if seen.last is None:
+        return CheckRuns(runs=seen.runs, failed=seen.failed)
+    age = DurationNs(max(0, round((now_s - seen.ended_s) * 1e9)))
+    return CheckRuns(runs=seen.runs, failed=seen.failed, text=seen.last.text, age=age)

@@ -16,8 +16,9 @@ import pytest
 
 from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.core.actions import Backend, Record, Server, Severity
+from haagent.core.checks import CheckSettings, CommandCheck, Consequence, HAProxyCheck, PingCheck
 from haagent.core.clocks import Hlc, Stamp
-from haagent.core.identity import BootId, Priority, Term, boot_id, node_id
+from haagent.core.identity import BootId, Priority, Term, boot_id, group_id, node_id
 from haagent.core.messages import DiscardReason, RoleReason, Service, State
 from haagent.core.node import Standing
 from haagent.core.settings import FenceLevel, IPInterface
@@ -25,6 +26,8 @@ from haagent.core.status import (
     AddressStatus,
     Alarm,
     BackendsStatus,
+    CheckRuns,
+    CheckStatus,
     GroupStatus,
     HookStatus,
     NodesStatus,
@@ -126,6 +129,14 @@ NODES = NodesStatus(
         APP1_NODE,
     ),
 )
+HAPROXY = CheckSettings(name="haproxy", what=HAProxyCheck("/run/h.sock"), timeout=milliseconds(500))
+GATEWAY = CheckSettings(
+    name="gateway",
+    what=PingCheck(IPv4Address("10.0.0.1")),
+    timeout=milliseconds(500),
+    on_fail=Consequence.DEMOTE,
+)
+DISK = CheckSettings(name="disk", what=CommandCheck(("test", "-w", "/")), timeout=milliseconds(500))
 HEALTHY = Status(
     node="lb1",
     node_id=node_id("lb1"),
@@ -142,6 +153,13 @@ HEALTHY = Status(
                 ),
             ),
             preempts_at=None,
+            checks=(
+                CheckStatus(
+                    check=HAPROXY, passed=True, since=ago(11_500), text="HAProxy 2.6.12, pid 1"
+                ),
+                CheckStatus(check=GATEWAY, passed=False, since=ago(3_000), text="no answer"),
+                CheckStatus(check=DISK, passed=None, since=None, text=""),
+            ),
         ),
     ),
     peers=(LB2,),
@@ -210,6 +228,11 @@ FACTS = RuntimeFacts(
     discards={(IPv4Address("10.0.0.66"), DiscardReason.BAD_MAC): 12},
     fence=FenceLevel.NFT,
     fence_refused=("fence level bpf cannot be had: no CAP_BPF",),
+    checks={
+        (group_id("web"), "gateway"): CheckRuns(
+            runs=12, failed=4, text="no answer in 0.5 s [red]", age=milliseconds(250)
+        )
+    },
 )
 
 

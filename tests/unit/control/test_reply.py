@@ -31,6 +31,7 @@ FACTS = RuntimeFacts(
     discards={},
     fence=FenceLevel.BPF,
     fence_refused=(),
+    checks={},
 )
 
 
