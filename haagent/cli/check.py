@@ -15,6 +15,7 @@ from haagent.cli.check_node import facts as facts_of_a_node
 from haagent.cli.configuration import read_either
 from haagent.config import LoadedNode
 from haagent.config.values import Profile, shown
+from haagent.core.checks import Consequence
 from haagent.core.settings import (
     AgentSettings,
     BackendSettings,
@@ -30,6 +31,11 @@ from haagent.core.units import DurationNs
 from haagent.runtime.places import by_interface, places
 
 _CAP_NET_ADMIN = 12
+
+_CONSEQUENCES = {
+    Consequence.RELEASE: "the agent gives the group up",
+    Consequence.DEMOTE: "the agent ranks below every one that is better off",
+}
 
 Levels: TypeAlias = Sequence[FenceLevel]
 """Those that the agent may come to have, the best first."""
@@ -48,7 +54,7 @@ def check(config: Path) -> None:
     print("\nguaranteed:")
     _print_points(_guaranteed(settings.heartbeat, levels))
     print("\nnot covered:")
-    _print_points(_not_covered(settings.heartbeat, levels))
+    _print_points((*_unchecked(settings.groups), *_not_covered(settings.heartbeat, levels)))
 
 
 def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
@@ -61,6 +67,10 @@ def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
         addresses = ", ".join(map(str, group.addresses))
         yield "group", f"{group.name}: {addresses} on {group.interface}, priority {group.priority}"
         yield "", f"a better agent takes over from a healthy master: {_preemption(group)}"
+        for check in group.checks:
+            yield "", f"check {check.name}: {check.what}"
+            after = f"{shown(check.detection)} after it fails at most"
+            yield "", f"  {_CONSEQUENCES[check.on_fail]}, {after}"
     if settings.haproxy:
         yield "haproxy", settings.haproxy.socket
         for backend in settings.haproxy.backends:
@@ -136,6 +146,15 @@ def _guaranteed(heartbeat: HeartbeatSettings, levels: Levels) -> Iterator[str]:
         yield "no agent is taken for dead because one path to it failed"
 
 
+def _unchecked(groups: Sequence[GroupSettings]) -> Iterator[str]:
+    names = [group.name for group in groups if not group.checks]
+    if names:
+        yield (
+            f"whatever fails on this server but the agent, HAProxy too, moves no address of "
+            f"{' and '.join(names)}, for which there are no checks"
+        )
+
+
 def _not_covered(heartbeat: HeartbeatSettings, levels: Levels) -> Iterator[str]:
     if _cards(heartbeat) == 1:
         yield (
@@ -203,6 +222,6 @@ def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
         print(f"{label:<13}{text}")
 
 
-def _print_points(points: Iterator[str]) -> None:
+def _print_points(points: Iterable[str]) -> None:
     for point in points:
         print(fill(point, width=96, initial_indent="  - ", subsequent_indent="    "))

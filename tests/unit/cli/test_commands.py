@@ -69,6 +69,8 @@ guaranteed:
     one that hangs or is stopped 600ms after its last heartbeat, before a peer takes over
 
 not covered:
+  - whatever fails on this server but the agent, HAProxy too, moves no address of web, for which
+    there are no checks
   - all paths use one network card: while agents there cannot hear each other, each side has a
     master of its own
   - at fence level lifetime the addresses of a dead or hung agent stay for up to 2.4 s, so that
@@ -110,6 +112,26 @@ def test_check_says_when_the_required_level_cannot_be_had_here(tmp_path: Path) -
     assert done.returncode == 0
     assert "fence        bpf, or the agent does not start; 'haagent status' shows" in done.stdout
     assert "here the agent would not start: fence level bpf cannot be had: Oper" in done.stdout
+
+
+def test_check_says_what_follows_from_a_check_and_when(tmp_path: Path) -> None:
+    checks = "{gateway: {ping: 192.0.2.1, fall: 3, on_fail: demote}, up: {tcp: '127.0.0.1:80'}}"
+    file = tmp_path / "haagent.yml"
+    text = (CONF / "pair-lb1.yml").read_text()
+    file.write_text(text.replace("    priority:", f"    checks: {checks}\n    priority:", 1))
+
+    said = haagent("check", file).stdout
+
+    assert (
+        """\
+             check gateway: ping 192.0.2.1
+               the agent ranks below every one that is better off, 3500ms after it fails at most
+             check up: tcp 127.0.0.1:80
+               the agent gives the group up, 2500ms after it fails at most
+"""
+        in said
+    )
+    assert "there are no checks" not in said
 
 
 def test_check_promises_more_for_paths_on_two_cards() -> None:
