@@ -48,6 +48,9 @@ STALL = milliseconds(50)
 LONGEST_LAG = seconds(1)
 """How far behind the sockets we may be and still take note of it."""
 
+OVERTAKEN = 16
+"""Datagrams by which one path may be quicker than another: what comes late is no replay."""
+
 AT_A_TIME = 200
 """Deaths in one step: more would hold up the heartbeats to the peers."""
 
@@ -216,7 +219,8 @@ class Registry:
         heartbeat = heard.heartbeat
         if node is not None and node.boot == heartbeat.boot:
             if heartbeat.sequence <= node.sequence:
-                return [CountDiscard(heard.source, DiscardReason.REPLAYED)]
+                overtaken = 0 < node.sequence - heartbeat.sequence <= OVERTAKEN
+                return [] if overtaken else [CountDiscard(heard.source, DiscardReason.REPLAYED)]
             if node.proven and heartbeat.leaving:
                 return self._leave(now, heard, node)
             if node.proven and between(node.last_heard, heard.received_at) < node.timeout:

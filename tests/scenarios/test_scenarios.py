@@ -24,7 +24,7 @@ word ``late`` follows the time: then the agent was stalled.
            [checks=NAME[:demote],...]
            [without-group]      a changed configuration; what is not given is as at the start
     node NAME starts [KEY=VALUE ...]  heartbeat, answer, proof; the first two are not shown
-    node NAME says [leaving] [replayed] [nonce=N] [KEY=VALUE ...]  one heartbeat
+    node NAME says [leaving] [replayed | overtaken] [nonce=N] [KEY=VALUE ...]  one heartbeat
     nodes NAME,... talk         each says a heartbeat at its interval from the command before
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
     PEER talks                  heartbeats every 100 ms from the command before until then
@@ -248,12 +248,12 @@ class AppNode:
     def heartbeat(self, options: Options, *words: str) -> NodeHeartbeat:
         """Return the next heartbeat."""
         self.facts |= {key: value for key, value in options.items() if key in self.facts}
-        self.sequence += "replayed" not in words
+        self.sequence += not {"replayed", "overtaken"} & set(words)
         parts = (each.split(":") for each in self.facts["services"].split(","))
         return NodeHeartbeat(
             sender=node_id(self.name),
             boot=boot_id(int(self.facts["boot"]), 0),
-            sequence=self.sequence,
+            sequence=self.sequence - ("overtaken" in words),
             path=0,
             interval_ms=int(self.facts["interval"]),
             nonce=int(options.get("nonce", self.nonce)),
