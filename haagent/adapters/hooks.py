@@ -142,7 +142,8 @@ class Hooks:
                 return
             pause_s = self._retry_first_s * 2**attempt
             again = not ended.ok and attempt < retries
-            text = ended.text + (f"; tried again in {pause_s:.0f} s" if again else "")
+            # The same words each time: an alarm that changes is news.
+            text = ended.text + ("; it is tried again" if again else "")
             took = DurationNs(int(ended.took_s * 1e9))
             self._post(HookEnded(action=action, ok=ended.ok, text=text, took=took))
             if self._ending and not ended.ok:

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TypeAlias, assert_never
 
+from haagent.cli.check_hooks import hooks_of, told, waits
 from haagent.cli.check_node import facts as facts_of_a_node
 from haagent.cli.configuration import read_either
 from haagent.config import LoadedNode
@@ -50,11 +51,19 @@ def check(config: Path) -> None:
         return
     settings = loaded.settings
     levels, fence = _fence(settings)
-    _print_facts((*_contents(settings), *fence, *_times(loaded.profile, settings.heartbeat)))
+    people = (("notify", told(entry)) for entry in loaded.notifications)
+    times = _times(loaded.profile, settings.heartbeat)
+    _print_facts((*_contents(settings), *people, *fence, *times))
     print("\nguaranteed:")
     _print_points(_guaranteed(settings.heartbeat, levels))
     print("\nnot covered:")
-    _print_points((*_unchecked(settings.groups), *_not_covered(settings.heartbeat, levels)))
+    _print_points(
+        (
+            *_unchecked(settings.groups),
+            *_not_covered(settings.heartbeat, levels),
+            *waits(settings.groups),
+        )
+    )
 
 
 def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
@@ -67,6 +76,7 @@ def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
         addresses = ", ".join(map(str, group.addresses))
         yield "group", f"{group.name}: {addresses} on {group.interface}, priority {group.priority}"
         yield "", f"a better agent takes over from a healthy master: {_preemption(group)}"
+        yield from (("", line) for line in hooks_of(group))
         for check in group.checks:
             yield "", f"check {check.name}: {check.what}"
             after = f"{shown(check.detection)} after it fails at most"

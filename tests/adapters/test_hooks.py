@@ -139,7 +139,7 @@ async def test_what_fails_is_tried_again_and_told_each_time(tmp_path: Path) -> N
     await watched.until(lambda: len(watched.ended) == 2)
 
     assert watched.results == [
-        ("master", False, "ended with exit code 3; tried again in 0 s"),
+        ("master", False, "ended with exit code 3; it is tried again"),
         ("master", True, "done"),
     ]
 

@@ -1,12 +1,15 @@
 """Hooks of real agents: when they run, and that an address waits for what comes before it."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from haagent.lab.cluster import VIP_IPV4
+from haagent.lab.host import Host
 from haagent.lab.services import Service
 from tests.lab.conftest import BY_ROLE, Begin
 
@@ -158,3 +161,68 @@ def test_the_address_comes_at_the_deadline_of_what_hangs(begin: Begin, tmp_path:
         "before_claim of group web: has not ended within 1000 ms, nobody waits any more"
     )
     assert site.status("lb2").runtime.loop_lateness_ms < 50
+
+
+class Board:
+    """A web server on a host, that keeps what was posted to it."""
+
+    SCRIPT = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(204)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+ThreadingHTTPServer(("", 8099), Handler).serve_forever()
+"""
+
+    def __init__(self, host: Host) -> None:
+        self._process = host.start("board", sys.executable, "-c", self.SCRIPT)
+
+    @property
+    def posted(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._process.log_text().splitlines()]
+
+
+def test_people_are_told_and_a_webhook_is_called_while_heartbeats_stay_punctual(
+    begin: Begin, tmp_path: Path
+) -> None:
+    """The board is on app1, 192.0.2.21; what hangs is an address that nobody has."""
+    for name, address in (("urls", "192.0.2.21:8099"), ("dead", "192.0.2.99:8099")):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(f"json://{address}/\n")
+
+    def configuration(name: str) -> str:
+        hooks = with_hooks(
+            master="{url: 'http://192.0.2.21:8099/'}", any="{url: 'http://192.0.2.99:8099/'}"
+        )
+        people = "".join(
+            f"  - {{urls_file: {tmp_path / file}, severity: notice}}\n" for file in ("urls", "dead")
+        )
+        return f"{hooks(name)}\nnotifications:\n{people}"
+
+    site = begin(configuration)
+    board = Board(site.cluster.apps["app1"])
+
+    site.agents["lb1"].process.kill()
+    site.settle(lb2="master")
+
+    def called() -> list[dict[str, Any]]:
+        return [each for each in board.posted if each.get("node") == "lb2"]
+
+    def told() -> list[str]:
+        messages = [each for each in board.posted if "title" in each]
+        assert {each["title"].partition(" (")[0] for each in messages} <= {
+            "haagent lb1",
+            "haagent lb2",
+        }
+        return [each["message"] for each in messages if "peer.dead: " in each["message"]]
+
+    site.lab.wait_until(lambda: called() and told(), 15, "the webhook and the message")
+
+    assert [(hook["event"], hook["previous"]) for hook in called()] == [("master", "backup")]
+    assert "role.changed: backup -> master: the process of the master ended" in told()[0]
+    assert site.status("lb2").runtime.loop_lateness_ms < 20

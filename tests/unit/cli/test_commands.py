@@ -141,6 +141,26 @@ def test_check_promises_more_for_paths_on_two_cards() -> None:
     assert "all paths use one network card" not in said
 
 
+def test_check_says_what_runs_and_who_is_told(tmp_path: Path) -> None:
+    hooks = "{master: /bin/true, any: /bin/true, before_claim: {command: [/bin/x], timeout: 3s}}"
+    text = (CONF / "pair-lb1.yml").read_text()
+    text = text.replace("    addresses:", f"    hooks: {hooks}\n    addresses:")
+    file = tmp_path / "haagent.yml"
+    file.write_text(f"{text}notifications: [{{urls_file: urls, kinds: ['peer.*', link.down]}}]\n")
+
+    said = " ".join(haagent("check", file).stdout.split())
+
+    for expected in (
+        (
+            "hooks: master, any before_claim: a new master waits for it, 3s at most; if it fails "
+            "the agent claims all the same"
+        ),
+        f"notify {tmp_path}/urls: peer.*, link.down from warning on, at most 10 messages in 1m",
+        "nobody has the addresses of web while before_claim runs: up to 3s at each takeover",
+    ):
+        assert expected in said
+
+
 def test_check_does_not_count_vlans_of_one_card_as_two(tmp_path: Path) -> None:
     text = (CONF / "active-active-lb1.yml").read_text().replace("eth1", "eth0.7")
     file = tmp_path / "haagent.yml"
