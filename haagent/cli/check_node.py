@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from haagent.config import LoadedNode
 from haagent.config.values import shown
-from haagent.core.node_settings import NodeSettings, Probe, ServiceCheckSettings
-from haagent.core.units import DurationNs
+from haagent.core.checks import CheckSettings
+from haagent.core.node_settings import NodeSettings
 
 
 def facts(loaded: LoadedNode) -> Iterator[tuple[str, str]]:
@@ -31,13 +31,10 @@ def _paths(settings: NodeSettings) -> Iterator[tuple[str, str]]:
         yield "path", f"{path.interface}, {reach}, UDP port {settings.port}"
 
 
-def _check(check: ServiceCheckSettings | None) -> Iterator[tuple[str, str]]:
+def _check(check: CheckSettings | None) -> Iterator[tuple[str, str]]:
     if check is None:
         yield "", "not checked: healthy while this node lives"
         return
-    separator = ":" if check.probe is Probe.TCP else " "
-    what = f"{check.probe.value} {separator.join(check.target)}"
-    yield "", f"{what} every {shown(check.interval)}, {shown(check.timeout)} at most"
-    slowest = DurationNs(check.fall * check.interval + check.timeout)
-    after = f"unhealthy after {check.fall} failures, {shown(slowest)} at most"
+    yield "", f"{check.what} every {shown(check.interval)}, {shown(check.timeout)} at most"
+    after = f"unhealthy after {check.fall} failures, {shown(check.detection)} at most"
     yield "", f"{after}; healthy again after {check.rise} that pass"

@@ -14,16 +14,19 @@ from haagent.config.node_model import NodeFile, ServiceCheckSection, ServiceSect
 from haagent.config.node_rules import contradictions, doubts
 from haagent.config.problems import ConfigurationError, Problem, in_file_order
 from haagent.config.rules import absent_interfaces, node_name
+from haagent.core.checks import (
+    CheckSettings,
+    CommandCheck,
+    HTTPCheck,
+    TCPCheck,
+    default_timeout,
+)
 from haagent.core.node_settings import (
     DEFAULT_CHECK_INTERVAL,
-    MOST_CHECK_TIMEOUT,
     NodePathSettings,
     NodeSettings,
-    Probe,
-    ServiceCheckSettings,
     ServiceSettings,
 )
-from haagent.core.units import DurationNs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,18 +110,23 @@ def _settings(file: NodeFile) -> NodeSettings:
 def _service(name: str, section: ServiceSection) -> ServiceSettings:
     keys = section.written() | {"name": name}
     if section.check:
-        keys["check"] = _check(section.check)
+        keys["check"] = _check(name, section.check)
     return ServiceSettings(**keys)
 
 
-def _check(section: ServiceCheckSection) -> ServiceCheckSettings:
+def _check(name: str, section: ServiceCheckSection) -> CheckSettings:
     keys = section.written()
-    probe = next(probe for probe in Probe if probe.value in keys)
-    target = keys.pop(probe.value)
-    interval = section.interval or DEFAULT_CHECK_INTERVAL
-    keys.setdefault("timeout", DurationNs(min(MOST_CHECK_TIMEOUT, interval // 2)))
-    return ServiceCheckSettings(probe=probe, target=_words(target), **keys)
+    for kind in ("tcp", "http", "exec", "user"):
+        keys.pop(kind, None)
+    interval = keys.setdefault("interval", DEFAULT_CHECK_INTERVAL)
+    keys.setdefault("timeout", default_timeout(interval))
+    return CheckSettings(name=name, what=_what(section), **keys)
 
 
-def _words(target: str | tuple[object, ...]) -> tuple[str, ...]:
-    return (target,) if isinstance(target, str) else tuple(map(str, target))
+def _what(section: ServiceCheckSection) -> TCPCheck | HTTPCheck | CommandCheck:
+    if section.tcp:
+        return TCPCheck(*section.tcp)
+    if section.http:
+        return HTTPCheck(url=section.http)
+    assert section.exec is not None, "there is one of them"
+    return CommandCheck(section.exec, section.user)

@@ -7,13 +7,13 @@ from haagent.config import addresses, values
 from haagent.config.document import Document
 from haagent.config.problems import Place, Problem
 from haagent.config.rules import host_name, once, one_kind, routed_groups, short_timeouts
-from haagent.core.node_settings import DEFAULT_CHECK_INTERVAL, Probe
+from haagent.core.node_settings import DEFAULT_CHECK_INTERVAL
 from haagent.core.settings import MULTICAST_IPV4
 
-_KINDS = {
-    Probe.TCP.value: frozenset[str](),
-    Probe.HTTP.value: frozenset[str](),
-    Probe.EXEC.value: frozenset({"user"}),
+_KINDS: dict[str, frozenset[str]] = {
+    "tcp": frozenset(),
+    "http": frozenset(),
+    "exec": frozenset({"user"}),
 }
 _CHECKS = "services.*.check"
 

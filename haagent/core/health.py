@@ -1,8 +1,7 @@
 """How an agent is, as far as the checks of a group can tell.
 
-A :class:`Streak` turns the results of one check into "passes" or "fails", by ``rise`` and
-``fall``; it counts where the check is made, so that only a change reaches the core.
-:class:`Health` knows which checks of one group fail, and raises the alarms.
+:class:`Health` knows which checks of one group fail, and raises the alarms.  What passes and what
+fails is counted where the check is made (``haagent.core.streak``), so that only a change gets here.
 
 What this module does not do: make a check (``haagent.adapters.checks``), or decide what
 becomes of the group (``haagent.core.election``).
@@ -17,31 +16,6 @@ from haagent.core.journal import Journal
 from haagent.core.settings import GroupSettings
 from haagent.core.status import CheckStatus
 from haagent.core.units import Moment, MonoNs
-
-
-class Streak:
-    """Results in a row that contradict what a check is taken for."""
-
-    def __init__(self, check: CheckSettings) -> None:
-        self._rise, self._fall = check.rise, check.fall
-        self.passed: bool | None = None
-        """What the check is taken for; None before its first result."""
-        self._against = 0
-
-    def count(self, *, passed: bool) -> bool:
-        """Take in one result; return whether the check is now taken for something else.
-
-        The first one decides by itself: there is nothing yet that it could be an exception to.
-        """
-        if passed is self.passed:
-            self._against = 0
-            return False
-        self._against += 1
-        needed = {None: 1, True: self._fall, False: self._rise}[self.passed]
-        if self._against < needed:
-            return False
-        self.passed, self._against = passed, 0
-        return True
 
 
 @dataclass(frozen=True, slots=True)

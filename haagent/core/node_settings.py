@@ -5,8 +5,8 @@ is ``NodesSettings`` in ``haagent.core.settings``.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
+from haagent.core.checks import CheckSettings
 from haagent.core.identity import NodeId, node_id
 from haagent.core.settings import MULTICAST_IPV4, IPAddress
 from haagent.core.units import DurationNs, seconds
@@ -15,8 +15,7 @@ DEFAULT_NODE_PORT = 6941
 """Where agents hear app nodes."""
 
 DEFAULT_CHECK_INTERVAL = seconds(2)
-MOST_CHECK_TIMEOUT = seconds(1)
-"""Where the file says nothing, and half of the interval when that is shorter."""
+"""Half as often as an agent looks after itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,35 +34,6 @@ class NodePathSettings:
         return self.agents or (self.group,)
 
 
-class Probe(Enum):
-    """How a service is asked whether it is well."""
-
-    TCP = "tcp"
-    """Somebody accepts a connection: address, port."""
-    HTTP = "http"
-    """A web server answers with 200..399: URL."""
-    EXEC = "exec"
-    """A program ends with exit code 0: its words."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceCheckSettings:
-    """The node's own check of one service."""
-
-    probe: Probe
-    target: tuple[str, ...]
-    """What :class:`Probe` says of each."""
-    user: str | None = None
-    """Who runs the program; None: who runs the node, who must not be root."""
-    interval: DurationNs = DEFAULT_CHECK_INTERVAL
-    timeout: DurationNs = MOST_CHECK_TIMEOUT
-    """Shorter than the interval."""
-    rise: int = 2
-    """Checks in a row that must pass before an unhealthy service is healthy."""
-    fall: int = 2
-    """Checks in a row that must fail before a healthy service is unhealthy."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """What the node serves."""
@@ -72,7 +42,8 @@ class ServiceSettings:
     port: int
     weight: int = 100
     """0..256, HAProxy's own range."""
-    check: ServiceCheckSettings | None = None
+    check: CheckSettings | None = None
+    """Of the service's name; what it means for groups is not used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

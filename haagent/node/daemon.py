@@ -15,7 +15,7 @@ from typing import assert_never
 
 from haagent.adapters.systemd import Systemd
 from haagent.core.units import MonoNs, milliseconds, seconds
-from haagent.node.checks import Outcome
+from haagent.node.checks import Checks, Fault, Outcome
 from haagent.node.handover import Handover, unpack
 from haagent.node.inbox import Inbox, News, Reload, Reread, Stop
 from haagent.node.load import Meter
@@ -41,7 +41,9 @@ class Daemon:
         self._systemd = Systemd(os.environ)
         self._meter = Meter()
         self._look_at = now = clock()
-        self._session = Session(now, handover, self._selector, self._inbox.put)
+        self._session = Session(now, handover, self._selector)
+        self._checks = Checks(self._inbox.put)
+        self._checks.watch(handover.settings.services)
         self._told = ""
         self._reading = False
         self._stopping = False
@@ -56,6 +58,7 @@ class Daemon:
         while not self._stopping:
             self._turn()
         self._systemd.stopping()
+        self._checks.stop()
         self._session.leave()
         say(Level.INFO, "stopped")
 
@@ -92,6 +95,8 @@ class Daemon:
                 self._stopping = True
             case Outcome():
                 self._session.checked(clock(), news)
+            case Fault(error):
+                raise error
             case Reload():
                 self._reload()
             case Reread():
@@ -144,6 +149,7 @@ class Daemon:
         self._session.close()
         self._handover = handover
         now = clock()
-        self._session = Session(now, handover, self._selector, self._inbox.put, self._session)
+        self._session = Session(now, handover, self._selector, self._session)
+        self._checks.watch(handover.settings.services)
         self._look(now)
         say(Level.INFO, f"{self._config} is taken in")

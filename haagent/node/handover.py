@@ -6,13 +6,15 @@ from enum import Enum
 from ipaddress import ip_address
 from typing import Any
 
-from haagent.core.node_settings import (
-    NodePathSettings,
-    NodeSettings,
-    Probe,
-    ServiceCheckSettings,
-    ServiceSettings,
+from haagent.core.checks import (
+    CheckSettings,
+    CommandCheck,
+    Consequence,
+    HTTPCheck,
+    TCPCheck,
+    What,
 )
+from haagent.core.node_settings import NodePathSettings, NodeSettings, ServiceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,19 @@ def _service(data: dict[str, Any]) -> ServiceSettings:
     return ServiceSettings(**data | {"check": _check(check) if check else None})
 
 
-def _check(data: dict[str, Any]) -> ServiceCheckSettings:
-    read = {"probe": Probe(data["probe"]), "target": tuple(data["target"])}
-    return ServiceCheckSettings(**data | read)
+def _check(data: dict[str, Any]) -> CheckSettings:
+    read = {"what": _what(data["what"]), "on_fail": Consequence(data["on_fail"])}
+    return CheckSettings(**data | read)
+
+
+def _what(data: dict[str, Any]) -> What:
+    """Return the check whose fields are these, of the kinds that a node has."""
+    match data:
+        case {"address": address, "port": port}:
+            return TCPCheck(ip_address(address), port)
+        case {"url": _, "status": status}:
+            return HTTPCheck(**data | {"status": tuple(status)})
+        case {"argv": argv, "user": user}:
+            return CommandCheck(tuple(argv), user)
+        case _:
+            raise KeyError("what")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TypeAlias
 
-from haagent.node.checks import Outcome
+from haagent.node.checks import Fault, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Reread:
     problems: str
 
 
-News: TypeAlias = Outcome | Stop | Reload | Reread
+News: TypeAlias = Outcome | Fault | Stop | Reload | Reread
 
 _SIGNALS: dict[int, News] = {
     signal.SIGTERM: Stop(),

@@ -1,4 +1,4 @@
-"""An app node under one set of settings: its sender, sockets and checks.
+"""An app node under one set of settings: its sender and its sockets.
 
 What this module does not do: wait, or replace its settings (``haagent.node.daemon``).
 """
@@ -6,7 +6,6 @@ What this module does not do: wait, or replace its settings (``haagent.node.daem
 import os
 import select
 import time
-from collections.abc import Callable
 from random import SystemRandom
 from selectors import BaseSelector
 
@@ -16,7 +15,7 @@ from haagent.core.node_settings import NodeSettings
 from haagent.core.sender import GOODBYES, Endpoint, Say, Sender
 from haagent.core.settings import IPAddress
 from haagent.core.units import MonoNs, between, seconds
-from haagent.node.checks import Checks, Outcome
+from haagent.node.checks import Outcome
 from haagent.node.handover import Handover
 from haagent.node.log import Level, say
 from haagent.node.sockets import Sockets, own_address
@@ -30,8 +29,6 @@ _ADDRESS_LOOKS = 10
 
 _GOODBYE_PAUSE_S = 0.004
 
-_CHECKS_PATIENCE_S = 0.5
-
 
 class Session:
     """See the module docstring.  All methods belong to the thread of the loop."""
@@ -41,13 +38,13 @@ class Session:
         now: MonoNs,
         handover: Handover,
         selector: BaseSelector,
-        report: Callable[[Outcome], None],
         before: "Session | None" = None,
     ) -> None:
         """``before`` is closed; the same node goes on where it ended, another begins anew."""
         settings = handover.settings
         same = before if before and before.same_node(handover) else None
-        healthy = same.healthy_checks(settings) if same else frozenset()
+        # What was found of a service stays true of a node by another name.
+        healthy = before.healthy_checks(settings) if before else frozenset()
         self.identity = _identity(handover)
         self.boot: BootId = same.boot if same else _new_boot()
         self.sender: Sender = Sender(
@@ -61,9 +58,6 @@ class Session:
         self._settings = settings
         self._end = NodeEnd(handover.key, settings.cluster, settings.node)
         self._sockets = Sockets(settings, selector, self._heard, _warn)
-        self.checks: Checks = Checks(
-            settings.services, report, healthy, before.checks if before else None
-        )
         self._begun = now
         self._looks = 0
         self._missed = False
@@ -110,22 +104,22 @@ class Session:
 
     def checked(self, now: MonoNs, outcome: Outcome) -> None:
         """Take in what a check has found."""
-        word = "healthy" if outcome.healthy else "unhealthy"
-        level = Level.INFO if outcome.healthy else Level.WARNING
-        say(level, f"service {outcome.service} is {word}: {outcome.text}")
-        self._send(self.sender.checked(now, outcome.service, outcome.healthy))
+        service = outcome.check.name
+        if outcome.check not in [each.check for each in self._settings.services]:
+            return  # It was found while the file was read again.
+        word = "healthy" if outcome.passed else "unhealthy"
+        level = Level.INFO if outcome.passed else Level.WARNING
+        say(level, f"service {service} is {word}: {outcome.text}")
+        self._send(self.sender.checked(now, service, outcome.passed))
 
     def leave(self) -> None:
         """Say goodbye, for good."""
-        self.checks.stop()
         for _ in range(GOODBYES):
             self._send(self.sender.leave())
             select.select([], [], [], _GOODBYE_PAUSE_S)
-        self.checks.join(_CHECKS_PATIENCE_S)
 
     def close(self) -> None:
         """Give way to another session of the same process."""
-        self.checks.stop()
         self._sockets.close()
 
     def _own_address(self) -> IPAddress | None:

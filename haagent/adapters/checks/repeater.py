@@ -9,20 +9,19 @@ What this module does not do: make a check (``kinds``), or know of the event loo
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TypeAlias
+from typing import Generic, TypeVar
 
 from haagent.adapters.checks.kinds import perform
 from haagent.adapters.checks.result import Result, one_line
 from haagent.core.checks import CheckSettings
-from haagent.core.health import Streak
-from haagent.core.identity import GroupId
+from haagent.core.streak import Streak
 
-Key: TypeAlias = tuple[GroupId, str]
-"""The group and the name of a check."""
+K = TypeVar("K", bound=Hashable)
+"""What a check is known by to who wants it made."""
 
 GRACE_S = 0.1
 """How long after its time limit a check is overdue: what it finds at the limit is told better."""
@@ -42,10 +41,10 @@ class Seen:
 
 
 @dataclass(slots=True)
-class _Watched:
+class _Watched(Generic[K]):
     """A check that is made, and where it stands; touched by the timekeeper alone."""
 
-    key: Key
+    key: K
     check: CheckSettings
     streak: Streak
     due_s: float
@@ -55,23 +54,23 @@ class _Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    watched: _Watched
+class _Ended(Generic[K]):
+    watched: _Watched[K]
     result: Result
 
 
-class Repeater:
+class Repeater(Generic[K]):
     """See the module docstring."""
 
-    def __init__(self, tell: Callable[[Key, CheckSettings, Result], None]) -> None:
+    def __init__(self, tell: Callable[[K, CheckSettings, Result], None]) -> None:
         """``tell`` is called, in the timekeeper's thread, when a check is judged anew."""
         self._tell = tell
-        self._inbox: SimpleQueue[Mapping[Key, CheckSettings] | _Ended | None] = SimpleQueue()
-        self._watched: dict[Key, _Watched] = {}
-        self.seen: dict[Key, Seen] = {}
+        self._inbox: SimpleQueue[Mapping[K, CheckSettings] | _Ended[K] | None] = SimpleQueue()
+        self._watched: dict[K, _Watched[K]] = {}
+        self.seen: dict[K, Seen] = {}
         """By key; entries are replaced, never changed, so that any thread may read them."""
 
-    def watch(self, checks: Mapping[Key, CheckSettings]) -> None:
+    def watch(self, checks: Mapping[K, CheckSettings]) -> None:
         """Make exactly ``checks``, from any thread; those that stay the same go on undisturbed."""
         self._inbox.put(checks)
 
@@ -103,7 +102,7 @@ class Repeater:
             return _LONGEST_SLEEP_S
         return min(_LONGEST_SLEEP_S, max(0.0, due_s - time.monotonic()))
 
-    def _change(self, checks: Mapping[Key, CheckSettings]) -> None:
+    def _change(self, checks: Mapping[K, CheckSettings]) -> None:
         for key, watched in [*self._watched.items()]:
             if checks.get(key) != watched.check:
                 del self._watched[key], self.seen[key]
@@ -111,7 +110,9 @@ class Repeater:
         for key, check in checks.items():
             if key not in self._watched:
                 self.seen[key] = Seen()
-                self._watched[key] = _Watched(key, check, Streak(check), due_s=now_s)
+                self._watched[key] = _Watched(
+                    key, check, Streak(check.rise, check.fall), due_s=now_s
+                )
 
     def _do_what_is_due(self, now_s: float) -> None:
         for watched in self._watched.values():
@@ -122,7 +123,7 @@ class Repeater:
                 limit_s = watched.check.timeout / 1e9
                 self._count(watched, Result(False, f"has not ended within {limit_s:g} s"))
 
-    def _begin(self, watched: _Watched, now_s: float) -> None:
+    def _begin(self, watched: _Watched[K], now_s: float) -> None:
         interval_s = watched.check.interval / 1e9
         # In step with the clock, but never to make up for what was missed.
         watched.due_s = max(watched.due_s + interval_s, now_s)
@@ -133,7 +134,7 @@ class Repeater:
         except RuntimeError as error:  # no thread to be had
             self._take_in(_Ended(watched, Result(False, str(error))))
 
-    def _attempt(self, watched: _Watched) -> None:
+    def _attempt(self, watched: _Watched[K]) -> None:
         check = watched.check
         try:
             result = perform(check.what, check.timeout / 1e9)
@@ -141,7 +142,7 @@ class Repeater:
             result = Result(False, one_line(f"{type(error).__name__}: {error}"))
         self._inbox.put(_Ended(watched, result))
 
-    def _take_in(self, ended: _Ended) -> None:
+    def _take_in(self, ended: _Ended[K]) -> None:
         watched = ended.watched
         counted = watched.overdue_s is None
         watched.running, watched.overdue_s = False, None
@@ -151,7 +152,7 @@ class Repeater:
         elif not counted:
             self._count(watched, ended.result)
 
-    def _count(self, watched: _Watched, result: Result) -> None:
+    def _count(self, watched: _Watched[K], result: Result) -> None:
         if self._watched.get(watched.key) is not watched:
             return  # It is another check by now, or none.
         seen = self.seen[watched.key]
@@ -161,7 +162,7 @@ class Repeater:
         if watched.streak.count(passed=result.passed):
             self._tell(watched.key, watched.check, result)
 
-    def _note(self, watched: _Watched, result: Result) -> None:
+    def _note(self, watched: _Watched[K], result: Result) -> None:
         if self._watched.get(watched.key) is watched:
             seen = self.seen[watched.key]
             self.seen[watched.key] = replace(seen, last=result, ended_s=time.monotonic())

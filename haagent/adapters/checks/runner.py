@@ -5,14 +5,18 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Thread
+from typing import TypeAlias
 
-from haagent.adapters.checks.repeater import Key, Repeater, Seen
+from haagent.adapters.checks.repeater import Repeater, Seen
 from haagent.adapters.checks.result import Result
 from haagent.core.checks import CheckSettings
 from haagent.core.events import CheckReported, Event
 from haagent.core.identity import GroupId
 from haagent.core.status import CheckRuns
 from haagent.core.units import DurationNs
+
+Key: TypeAlias = tuple[GroupId, str]
+"""The group and the name of a check."""
 
 
 class Checks:

@@ -330,7 +330,7 @@ node         app1 of cluster shop, class default
 path         eth0, multicast 224.0.0.254, UDP port 6941
 path         eth1, unicast to 198.51.100.11, 198.51.100.12, UDP port 6941
 service      app: port 8080 of 192.0.2.21, weight 100
-             http http://127.0.0.1:8080/health every 2s, 1s at most
+             http://127.0.0.1:8080/health every 2s, 1s at most
              unhealthy after 2 failures, 5s at most; healthy again after 2 that pass
 service      mail: port 25 of 192.0.2.21, weight 100
              tcp 127.0.0.1:25 every 2s, 1s at most

@@ -8,15 +8,10 @@ import pytest
 
 from haagent.config import ConfigurationError, is_of_a_node, load_node, new_key, new_node_key
 from haagent.config.node_model import MOST_SERVICES
+from haagent.core.checks import CheckSettings, CommandCheck, HTTPCheck, TCPCheck
 from haagent.core.identity import BootId, node_id
 from haagent.core.messages import Load, NodeHeartbeat, Service
-from haagent.core.node_settings import (
-    NodePathSettings,
-    NodeSettings,
-    Probe,
-    ServiceCheckSettings,
-    ServiceSettings,
-)
+from haagent.core.node_settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.units import milliseconds, seconds
 from haagent.wire.node import NodeEnd
 
@@ -96,9 +91,9 @@ def test_the_full_example_says_what_it_says() -> None:
             ServiceSettings(
                 name="app",
                 port=8080,
-                check=ServiceCheckSettings(
-                    probe=Probe.HTTP,
-                    target=("http://127.0.0.1:8080/health",),
+                check=CheckSettings(
+                    name="app",
+                    what=HTTPCheck(url="http://127.0.0.1:8080/health"),
                     interval=seconds(2),
                     timeout=seconds(1),
                 ),
@@ -106,14 +101,19 @@ def test_the_full_example_says_what_it_says() -> None:
             ServiceSettings(
                 name="mail",
                 port=25,
-                check=ServiceCheckSettings(probe=Probe.TCP, target=("127.0.0.1", "25")),
+                check=CheckSettings(
+                    name="mail",
+                    what=TCPCheck(IPv4Address("127.0.0.1"), 25),
+                    interval=seconds(2),
+                    timeout=seconds(1),
+                ),
             ),
             ServiceSettings(
                 name="batch",
                 port=9000,
-                check=ServiceCheckSettings(
-                    probe=Probe.EXEC,
-                    target=("/usr/local/bin/batch-is-well", "--quiet"),
+                check=CheckSettings(
+                    name="batch",
+                    what=CommandCheck(("/usr/local/bin/batch-is-well", "--quiet")),
                     interval=seconds(10),
                     timeout=seconds(5),
                 ),

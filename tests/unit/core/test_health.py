@@ -18,10 +18,11 @@ from haagent.core.checks import (
 )
 from haagent.core.clocks import Clocks
 from haagent.core.events import CheckReported
-from haagent.core.health import Health, Streak
+from haagent.core.health import Health
 from haagent.core.identity import Priority, group_id
 from haagent.core.journal import Journal
 from haagent.core.settings import GroupSettings
+from haagent.core.streak import Streak
 from haagent.core.units import Moment, MonoNs, WallNs, milliseconds, seconds
 
 HAPROXY = CheckSettings(name="haproxy", what=FileCheck("/a"), timeout=milliseconds(500))
@@ -69,13 +70,13 @@ def judged(streak: Streak, results: Iterable[str]) -> str:
     ],
 )
 def test_a_check_is_judged_anew_after_so_many_results_in_a_row(results: str, taken: str) -> None:
-    streak = Streak(replace(HAPROXY, rise=3, fall=2))
+    streak = Streak(rise=3, fall=2)
 
     assert judged(streak, results) == taken
 
 
 def test_only_a_change_is_news() -> None:
-    streak = Streak(HAPROXY)
+    streak = Streak(HAPROXY.rise, HAPROXY.fall)
 
     news = [streak.count(passed=passed) for passed in (True, True, False, False, False)]
 

@@ -8,15 +8,10 @@ from random import Random
 import pytest
 from hypothesis import given, strategies as st
 
+from haagent.core.checks import CheckSettings, TCPCheck
 from haagent.core.identity import BootId, node_id
 from haagent.core.messages import Load, NodeAck, NodeHeartbeat, Service
-from haagent.core.node_settings import (
-    NodePathSettings,
-    NodeSettings,
-    Probe,
-    ServiceCheckSettings,
-    ServiceSettings,
-)
+from haagent.core.node_settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.sender import BETWEEN_NEWS, LOAD_STEP_PERMILLE, Endpoint, Say, Sender
 from haagent.core.units import DurationNs, MonoNs, later, milliseconds, seconds
 
@@ -24,7 +19,9 @@ START = MonoNs(seconds(1000))
 BOOT = BootId(7)
 T = seconds(1)
 J = DurationNs(T // 10)
-CHECK = ServiceCheckSettings(probe=Probe.TCP, target=("127.0.0.1", "80"))
+CHECK = CheckSettings(
+    name="app", what=TCPCheck(IPv4Address("127.0.0.1"), 80), timeout=milliseconds(500)
+)
 SETTINGS = NodeSettings(
     node="app1",
     cluster="shop",

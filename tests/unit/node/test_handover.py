@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from haagent.config import load_node
-from haagent.core.node_settings import (
-    NodePathSettings,
-    NodeSettings,
-    Probe,
-    ServiceCheckSettings,
-    ServiceSettings,
-)
+from haagent.core.checks import CheckSettings, CommandCheck, HTTPCheck, PingCheck, TCPCheck
+from haagent.core.node_settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.units import DurationNs
 from haagent.node.handover import Handover, pack, unpack
 
@@ -29,11 +24,15 @@ counts = st.integers(1, 100)
 paths = st.builds(
     NodePathSettings, interface=names, group=addresses, agents=st.lists(addresses).map(tuple)
 )
+kinds = (
+    st.builds(TCPCheck, addresses, counts)
+    | st.builds(HTTPCheck, url=names, status=st.tuples(counts, counts), host=names)
+    | st.builds(CommandCheck, st.lists(st.text()).map(tuple), st.none() | st.text())
+)
 checks = st.builds(
-    ServiceCheckSettings,
-    probe=st.sampled_from(Probe),
-    target=st.lists(st.text()).map(tuple),
-    user=st.none() | st.text(),
+    CheckSettings,
+    name=names,
+    what=kinds,
     interval=durations,
     timeout=durations,
     rise=counts,
@@ -69,6 +68,21 @@ def test_the_full_example_passes() -> None:
 
     assert unpack(pack(handover)) == handover
     assert unpack(pack(replace(handover, key=bytes(32)))) != handover
+
+
+def test_a_kind_of_check_that_no_node_has_is_refused() -> None:
+    check = CheckSettings(
+        name="app", what=PingCheck(IPv4Address("192.0.2.1")), timeout=DurationNs(1)
+    )
+    settings = NodeSettings(
+        node="app1",
+        cluster="shop",
+        paths=(NodePathSettings(interface="eth0"),),
+        services=(ServiceSettings(name="app", port=80, check=check),),
+    )
+
+    with pytest.raises(KeyError):
+        unpack(pack(Handover(settings, bytes(32))))
 
 
 @pytest.mark.parametrize(
