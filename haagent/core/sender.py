@@ -125,13 +125,14 @@ class Sender:
             return self._to_all(now)
         return []
 
-    def reachable(self, now: MonoNs, address: IPAddress | None) -> list[Say]:
-        """A path has opened: we are there, and listen at ``address`` unless the file has one.
+    def reachable(self, now: MonoNs, address: IPAddress | None, *, anew: bool) -> list[Say]:
+        """Take in where we listen, unless the file has it, and whether a path opened ``anew``.
 
-        That is news, but not before our first place in the grid: a fleet starts spread.
+        Either is news, but not before our first place in the grid: a fleet starts spread.
         """
-        self._address = self._settings.address or address or self._address
-        self._has_news |= self._begun
+        before = self._address
+        self._address = self._settings.address or address or before
+        self._has_news |= self._begun and (anew or self._address != before)
         return self.tick(now)
 
     def checked(self, now: MonoNs, service: str, healthy: bool) -> list[Say]:

@@ -91,8 +91,9 @@ class Session:
 
     def look(self, now: MonoNs, load: Load) -> None:
         """Take in the load of the host, and how its interfaces do."""
-        if self._sockets.follow() or self._looks % _ADDRESS_LOOKS == 0:
-            self._send(self.sender.reachable(now, self._own_address()))
+        opened = self._sockets.follow()
+        if opened or self._looks % _ADDRESS_LOOKS == 0:
+            self._send(self.sender.reachable(now, self._own_address(), anew=opened))
         self._looks += 1
         self._send(self.sender.measured(now, load))
         if not (self.sender.answered or self._missed) and between(self._begun, now) > UNANSWERED:

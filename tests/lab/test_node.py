@@ -99,7 +99,8 @@ class Ear:
     def heard(self, since_ns: int = 0) -> list[Heard]:
         """Every heartbeat so far; all that arrives must be one."""
         found = []
-        for line in self.process.log_text().splitlines()[1:]:
+        # What stands behind the last line feed is not whole yet.
+        for line in self.process.log_text().split("\n")[1:-1]:
             at_ns, source, payload = line.split()
             heartbeat = self.scene.end.decode(bytes.fromhex(payload))
             assert not isinstance(heartbeat, Discard), heartbeat

@@ -144,7 +144,7 @@ def test_before_the_first_place_in_the_grid_nothing_is_news() -> None:
     ours = sender(CHECKED)
     early = MonoNs(ours.deadline() - 1)
 
-    assert ours.reachable(early, None) == []
+    assert ours.reachable(early, None, anew=True) == []
     assert ours.checked(early, "app", True) == []
     assert ours.measured(early, replace(IDLE, cpu_permille=900)) == []
 
@@ -164,15 +164,24 @@ def test_nothing_is_said_before_it_is_known_where_the_services_listen() -> None:
     ours, _first = begun(replace(SETTINGS, address=None))
     assert ours.tick(ours.deadline()) == []
 
-    says = ours.reachable(MonoNs(ours.deadline() - 1), IPv4Address("192.0.2.99"))
+    says = ours.reachable(MonoNs(ours.deadline() - 1), IPv4Address("192.0.2.99"), anew=False)
 
     assert [each.address for each in sent(says)] == [IPv4Address("192.0.2.99")]
+
+
+def test_the_same_address_again_is_no_news_and_a_path_that_opens_is() -> None:
+    ours, first = begun()
+    now = later(first, BETWEEN_NEWS)
+
+    assert ours.reachable(now, IPv4Address("192.0.2.21"), anew=False) == []
+    assert ours.reachable(now, None, anew=False) == []
+    assert len(ours.reachable(now, None, anew=True)) == 1
 
 
 def test_the_address_of_the_file_counts_before_that_of_the_interface() -> None:
     ours, first = begun()
 
-    says = ours.reachable(later(first, BETWEEN_NEWS), IPv4Address("192.0.2.99"))
+    says = ours.reachable(later(first, BETWEEN_NEWS), IPv4Address("192.0.2.99"), anew=True)
 
     assert [each.address for each in sent(says)] == [IPv4Address("192.0.2.21")]
 
