@@ -20,6 +20,7 @@ from tests.bench import (
     fleet,
     flood,
     footprint,
+    haproxy_lists,
     lapses,
     packets,
     restart,
@@ -43,6 +44,7 @@ _SECTIONS = (
     "lapses",
     "packets",
     "fleet",
+    "haproxy",
 )
 
 _PREFACE = """\
@@ -118,8 +120,10 @@ def _measure(given: argparse.Namespace) -> Iterator[Table]:
                     yield startup.measure(lab, cluster, ours, peer, given.trials)
                 case "flood":
                     yield flood.measure(lab, cluster, haagent, 5)
-                case "fleet":
-                    yield fleet.measure(lab, given.idle)
+                case "fleet" | "haproxy":
+                    of_nodes = section == "fleet"
+                    measure = fleet.measure if of_nodes else haproxy_lists.measure
+                    yield measure(lab, given.idle)
                 case "packets":
                     yield packets.measure(lab, 80 * given.trials)
                 case "lapses":

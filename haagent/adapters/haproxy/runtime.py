@@ -75,7 +75,15 @@ class HAProxyRuntime:
             if observed is not None and observed != self._observed:
                 self._observed = observed
                 self._post(observed)
-            self._woken.wait(POLL_S if self._process else RETRY_S)
+            self._woken.wait(self._pause())
+
+    def _pause(self) -> float:
+        """Return for how many seconds nothing has to be done, unless something new is wanted."""
+        if not self._process:
+            return RETRY_S
+        if self._wanted is self._served:
+            return POLL_S
+        return min(POLL_S, max(RETRY_S, self._due - time.monotonic()))
 
     def _serve(self, wanted: tuple[Backend, ...]) -> BackendsObserved | None:
         """Return what HAProxy has after everything was done; None when nothing had to be."""
