@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from haagent.adapters.checks.repeater import Key, Repeater, Seen
+from haagent.adapters.checks.repeater import Repeater, Seen
 from haagent.adapters.checks.result import Result
+from haagent.adapters.checks.runner import Key
 from haagent.core.checks import CheckSettings, CommandCheck, FileCheck, PidfileCheck, TCPCheck, What
 from haagent.core.identity import GroupId
 from haagent.core.units import DurationNs, milliseconds
