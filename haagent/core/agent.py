@@ -386,7 +386,7 @@ class Agent:
         if isinstance(event, HostAnswered):
             self._membership.host_answered(now.mono, event.path, event.source, event.protocol)
             if self._registry is not None:
-                self._registry.host_answered(now, event.path, event.source)
+                self._registry.host_answered(now.mono, event.path, event.source)
         else:
             self._membership.process_ended(now.mono, event.path, event.source)
         return []

@@ -18,7 +18,7 @@ ASK_PAUSE = milliseconds(50)
 """How soon the same boot is asked again, with the same nonce."""
 
 PATIENCE = seconds(2)
-"""For so long a boot that is being asked is not given up for an older one."""
+"""For so long a boot that is being asked is not given up for an older one, nor wondered at."""
 
 MOST_PENDING = 65_536
 """Each is a node with a genuine key, so this bounds memory and refuses nobody."""
@@ -68,6 +68,11 @@ class NodeProofs:
             return None
         question.asked_at = now
         return question.nonce
+
+    def is_overdue(self, now: MonoNs, node: NodeId) -> bool:
+        """Return whether a node is being asked for so long that it is worth noting."""
+        question = self._pending.get(node)
+        return question is not None and now >= later(question.since, PATIENCE)
 
     def nonce(self) -> int:
         """Return a new nonce, u64 and not 0."""

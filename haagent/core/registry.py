@@ -3,7 +3,7 @@
 A boot of a node counts once it has returned a nonce of ours; from then on only a heartbeat that
 is newer than all before.  Silence for longer than its class allows (protocol.md 7.1) is death,
 a goodbye is an end at once, and one that was dead is back after ``rise`` heartbeats.  Very many
-deaths at once are not believed without a word of somebody else (``vanishing``).
+deaths at once are not believed without a word of somebody else (``silences``).
 
 Hearing one costs a few microseconds, and nothing ever looks at all of them: there may be ten
 thousand, each second.
@@ -12,7 +12,6 @@ What this module does not do: make HAProxy's lists (``nodeservers``), which take
 changed by :meth:`Registry.take_changes`.
 """
 
-from collections import deque
 from collections.abc import Collection
 from itertools import islice
 from random import Random
@@ -28,6 +27,7 @@ from haagent.core.node import Node, Pace, Standing, fleet_pace_ms
 from haagent.core.nodenews import NodeNews
 from haagent.core.nodeproof import NodeProofs
 from haagent.core.settings import IPAddress, NodesSettings
+from haagent.core.silences import Silences
 from haagent.core.status import NodesStatus
 from haagent.core.units import (
     DurationNs,
@@ -39,20 +39,9 @@ from haagent.core.units import (
     milliseconds,
     seconds,
 )
-from haagent.core.vanishing import Vanishing, Verdict
-from haagent.core.wheel import Wheel
-
-STALL = milliseconds(50)
-"""Of our own, after which nobody is judged until what waited meanwhile is read."""
-
-LONGEST_LAG = seconds(1)
-"""How far behind the sockets we may be and still take note of it."""
 
 OVERTAKEN = 16
 """Datagrams by which one path may be quicker than another: what comes late is no replay."""
-
-AT_A_TIME = 200
-"""Deaths in one step: more would hold up the heartbeats to the peers."""
 
 REMEMBERED = seconds(24 * 3600)
 """How long a node is known that is dead or has left."""
@@ -77,22 +66,14 @@ class Registry:
         self._journal = journal
         self._news = NodeNews(name, journal, hooks)
         self._proofs = NodeProofs(random)
-        self._vanishing = Vanishing(references)
+        self._silences = Silences(references)
         self._nodes: dict[NodeId, Node] = {}
-        self._wheel: Wheel[Node] = Wheel()
-        self._held: dict[NodeId, Node] = {}
-        self._doomed: deque[Node] = deque()
-        """Of those that were held: who is dead after all, and not told of yet."""
-        self._bury_due: MonoNs | None = None
         self._absent: dict[NodeId, Node] = {}
         """Dead or left, in the order of time."""
         self._changed: dict[NodeId, Node] = {}
         self._census = Census()
         self._living = 0
         self._fleet_ms = 0
-        self._lag = DurationNs(0)
-        """How old the newest heartbeat was when it was last taken in."""
-        self._forgiven_until = MonoNs(0)
         self._paces: dict[str, Pace] = {}
         self._default = self._take_classes(settings)
         longest = max(pace.settings.timeout for pace in self._paces.values())
@@ -129,32 +110,20 @@ class Registry:
             if node.works_otherwise(at, heartbeat.load):
                 self._changed[node.id] = node
         if event.heard:
-            lag = between(event.heard[-1].received_at, now.mono)
-            self._lag = max(DurationNs(0), min(lag, LONGEST_LAG))
+            self._silences.read_until(now.mono, event.heard[-1].received_at)
         self._due = self._next_due()
         return actions
 
-    def host_answered(self, now: Moment, path: int, source: IPAddress) -> None:
+    def host_answered(self, now: MonoNs, path: int, source: IPAddress) -> None:
         """Take in that a kernel has answered, be it one that we have asked about ourselves."""
-        match self._vanishing.answered(now.mono, path, source):
-            case Verdict.DEAD:
-                self._doomed.extend(self._held.values())
-                self._held.clear()
-                self._due = self._bury_due = now.mono
-            case Verdict.WAIT:
-                for node in self._held.values():
-                    self._await(node, later(now.mono, node.timeout))
-                self._due = self._next_due()
-            case None:
-                pass
+        self._silences.host_answered(now, path, source)
+        self._due = self._next_due()
 
     def overslept(self, now: MonoNs, lateness: DurationNs) -> None:
         """Take in that this agent was late itself: nobody is dead for what we have not read."""
-        self._lag = max(self._lag, min(lateness, LONGEST_LAG))
-        if lateness >= STALL:
-            longest = max(pace.longest_pause for pace in self._paces.values())
-            self._forgiven_until = later(now, min(lateness, longest))
-            self._due = self._next_due()
+        longest = max(pace.longest_pause for pace in self._paces.values())
+        self._silences.overslept(now, lateness, longest)
+        self._due = self._next_due()
 
     def reconfigure(self, settings: NodesSettings) -> None:
         """Go by other classes; who is there stays there."""
@@ -170,14 +139,11 @@ class Registry:
             return []
         if self._settles_at is not None and self._settles_at <= now.mono:
             self._settles_at = None
-        if now.mono >= self._forgiven_until:
-            self._judge(now)
-        self._bury(now)
-        actions = self._vanishing.tick(now.mono)
+        self._take_in_silences(now)
         self._forget(now.mono)
         self._news.tick(now)
         self._due = self._next_due()
-        return [*actions]
+        return [*self._silences.questions(now.mono)]
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""
@@ -221,7 +187,7 @@ class Registry:
             if heartbeat.sequence <= node.sequence:
                 overtaken = 0 < node.sequence - heartbeat.sequence <= OVERTAKEN
                 return [] if overtaken else [CountDiscard(heard.source, DiscardReason.REPLAYED)]
-            if node.proven and heartbeat.leaving:
+            if node.present:
                 return self._leave(now, heard, node)
             if node.proven and between(node.last_heard, heard.received_at) < node.timeout:
                 return self._rise(now, heard, node)
@@ -229,14 +195,20 @@ class Registry:
             # The younger of two boots is the one that lives, until it is silent.
             return [CountDiscard(heard.source, DiscardReason.UNPROVEN)]
         if heartbeat.leaving:
-            return [CountDiscard(heard.source, DiscardReason.UNPROVEN)]
-        proof = self._proofs.proves(heard)
-        if proof is None:
-            nonce = self._proofs.question(now.mono, heard)
-            discard = CountDiscard(heard.source, DiscardReason.UNPROVEN)
-            pace = self._paces.get(heartbeat.node_class, self._default)
-            return [discard] if nonce is None else [discard, self._ack(heard, nonce, pace)]
-        return self._admit(now, heard, node, proof)
+            return []
+        nonce = self._proofs.proves(heard)
+        return self._ask(now, heard) if nonce is None else self._admit(now, heard, node, nonce)
+
+    def _ask(self, now: Moment, heard: NodeHeard) -> list[Action]:
+        """Have a boot prove that it lives now."""
+        nonce = self._proofs.question(now.mono, heard)
+        actions: list[Action] = []
+        if self._proofs.is_overdue(now.mono, heard.heartbeat.sender):
+            actions.append(CountDiscard(heard.source, DiscardReason.UNPROVEN))
+        if nonce is not None:
+            pace = self._paces.get(heard.heartbeat.node_class, self._default)
+            actions.append(self._ack(heard, nonce, pace))
+        return actions
 
     def _admit(self, now: Moment, heard: NodeHeard, node: Node | None, nonce: int) -> list[Action]:
         heartbeat = heard.heartbeat
@@ -270,7 +242,6 @@ class Registry:
         if node.again < node.pace.settings.rise:
             return answer
         self._news.returned(now, node)
-        self._vanishing.forget(node)
         self._arrive(now, node)
         return answer
 
@@ -278,18 +249,17 @@ class Registry:
         self._absent.pop(node.id, None)
         node.stand(now.mono, Standing.ALIVE)
         node.joined_at = now.mono
-        self._await(node, node.deadline)
+        self._silences.ended(node)
+        self._silences.expect(node)
         self._count(+1)
         self._note(node)
 
     def _leave(self, now: Moment, heard: NodeHeard, node: Node) -> list[Action]:
         node.sequence = heard.heartbeat.sequence
-        if node.present:
-            self._held.pop(node.id, None)
-            self._vanishing.forget(node)
-            self._news.left(now, node)
-            self._go(now, node, Standing.LEFT)
-            self._calm(now)
+        self._silences.ended(node)
+        self._news.left(now, node)
+        self._go(now, node, Standing.LEFT)
+        self._calm(now)
         return []
 
     def _agree(self, now: Moment, heard: NodeHeard, node: Node) -> list[Action]:
@@ -329,78 +299,51 @@ class Registry:
 
     # Silence.
 
-    def _judge(self, now: Moment) -> None:
-        """Find who has been silent for too long, as of the newest that we have read."""
-        horizon = MonoNs(now.mono - self._lag)
-        for node in self._wheel.take(horizon):
-            node.filed = False
-            if not node.present:
-                continue
-            if node.deadline > horizon:
-                self._await(node, node.deadline)
-            else:
-                self._vanish(now, node)
-
-    def _vanish(self, now: Moment, node: Node) -> None:
-        suspected = self._vanishing.suspected
-        held = self._vanishing.add(now.mono, node, self._living)
-        if not held:
+    def _take_in_silences(self, now: Moment) -> None:
+        were_held = self._silences.any_held
+        found = self._silences.judge(now.mono, self._living)
+        for node in found.held:
+            self._hold(now, node)
+        for node in found.dead:
             self._die(now, node)
-            if self._held.pop(node.id, None) is not None:
-                self._calm(now)
-        for each in held:
-            self._hold(now, each)
-        if held and not suspected:
-            asked = ", or a reference answers" if self._vanishing.can_ask else ""
+        if found.held and not were_held:
+            asked = ", or a reference answers" if self._silences.can_ask else ""
             text = (
-                f"{len(held)} app nodes or more vanished within 5 s: this agent may be cut off "
-                f"itself, and keeps them in HAProxy until they are heard{asked}"
+                f"{len(found.held)} app nodes or more vanished within 5 s: this agent may be cut "
+                f"off itself, and keeps them in HAProxy until they are heard{asked}"
             )
             self._journal.alarm(now, "nodes.vanished", "", text, severity=Severity.CRITICAL)
+        self._calm(now)
 
     def _hold(self, now: Moment, node: Node) -> None:
         if not node.present:
             self._absent.pop(node.id, None)
             node.proven = True
             self._count(+1)
-        self._held[node.id] = node
         node.stand(now.mono, Standing.HELD)
         self._note(node)
 
     def _release(self, now: Moment, node: Node) -> None:
         """Take in that a node that was held is heard."""
-        self._held.pop(node.id, None)
-        self._vanishing.forget(node)
+        self._silences.ended(node)
         if node.mourned:
             self._news.returned(now, node)
         node.stand(now.mono, Standing.ALIVE)
-        self._await(node, node.deadline)
+        self._silences.expect(node)
         self._note(node)
         self._calm(now)
 
-    def _bury(self, now: Moment) -> None:
-        """Take in that those are dead after all who were held, some at a time."""
-        if self._bury_due is None:
-            return
-        for _ in range(min(AT_A_TIME, len(self._doomed))):
-            node = self._doomed.popleft()
-            if node.standing is Standing.HELD:
-                self._die(now, node)
-        self._bury_due = now.mono if self._doomed else None
-        self._calm(now)
-
     def _calm(self, now: Moment) -> None:
-        if not self._held and not self._doomed:
-            self._vanishing.calm()
+        if not self._silences.any_held:
             self._journal.clear(now, "nodes.vanished", "")
 
     def _die(self, now: Moment, node: Node) -> None:
         if not node.mourned:
             self._news.died(now, node)
-        node.proven = False
         self._go(now, node, Standing.DEAD)
 
     def _go(self, now: Moment, node: Node, standing: Standing) -> None:
+        node.proven = False
         node.stand(now.mono, standing)
         self._absent[node.id] = node
         self._count(-1)
@@ -415,13 +358,6 @@ class Registry:
             self._census.forget(node)
 
     # What is kept in order.
-
-    def _await(self, node: Node, due: MonoNs) -> None:
-        """Look at ``node`` when its silence would be over; or later once, if that has shrunk."""
-        node.deadline = due
-        if not node.filed:
-            node.filed = True
-            self._wheel.file(due, node)
 
     def _note(self, node: Node) -> None:
         self._changed[node.id] = node
@@ -442,13 +378,8 @@ class Registry:
         return self._paces[settings.classes[0].name]
 
     def _next_due(self) -> MonoNs | None:
-        silence = self._wheel.deadline()
-        if silence is not None:
-            silence = max(later(silence, self._lag), self._forgiven_until)
         return earliest(
-            silence,
+            self._silences.deadline(),
             self._settles_at,
-            self._bury_due,
-            self._vanishing.deadline(),
             self._news.deadline(),
         )
