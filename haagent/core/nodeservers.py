@@ -16,13 +16,16 @@ from enum import IntEnum
 from haagent.core.actions import Server
 from haagent.core.identity import NodeId
 from haagent.core.messages import Service
-from haagent.core.node import REAL_CHANGE, Node
+from haagent.core.node import REAL_CHANGE, Node, Standing
 from haagent.core.policy import WHOLE, Natural, least_load, natural, ramp, weight, weighted
 from haagent.core.settings import NodeServersSettings, Policy, WhenEmpty
 from haagent.core.units import DurationNs, MonoNs, between, later, seconds
 
 STEP = seconds(1)
 """In which the weight of one that begins grows, and in which the least load is looked for."""
+
+TOGETHER = seconds(5)
+"""Servers that are lost within so long before the last one are lost for the same reason."""
 
 AT_A_TIME = 200
 """Weights in one step of the agent: more would hold up the heartbeats to the peers."""
@@ -74,8 +77,10 @@ class NodeServers:
         self._waiting: deque[_Member] = deque()
         """Who is to be weighed before the next step."""
         self._step_due: MonoNs | None = None
+        self._lost: dict[NodeId, tuple[MonoNs, Server]] = {}
+        """Who went of late without a goodbye, and when."""
         self._last: tuple[Server, ...] = ()
-        """What there was last, when there was anything."""
+        """The last good list: what went together with the last one."""
         self.clashes: dict[NodeId, str] = {}
         """Names of living nodes that the file gives to other servers."""
 
@@ -104,7 +109,7 @@ class NodeServers:
         member = self._members.get(node.id)
         service = self._service(node)
         if service is None:
-            return Change.NONE if member is None else self._drop(member)
+            return Change.NONE if member is None else self._drop(now, member)
         if member is None:
             return self._add(now, node, service, slowly=joins and bool(self._members))
         if member.joined_at != node.joined_at:
@@ -144,8 +149,7 @@ class NodeServers:
     def servers(self) -> tuple[Server, ...] | None:
         """Return the list as it is to be; None: HAProxy's own is to be left as it is."""
         if self._members:
-            self._last = tuple(member.server for member in self._members.values())
-            return self._last
+            return tuple(member.server for member in self._members.values())
         if self._settings.when_empty is WhenEmpty.REMOVE:
             return ()
         # After a start there may be nothing that we know of, and yet something there.
@@ -177,15 +181,26 @@ class NodeServers:
         self._plan(now)
         return Change.SERVER
 
-    def _drop(self, member: _Member) -> Change:
+    def _drop(self, now: MonoNs, member: _Member) -> Change:
         del self._members[member.node.id]
         self._slow.pop(member.node.id, None)
+        self._lose(now, member)
         if self._lowest == member.node.id:
             self._lowest = None
             if self._members:
                 others = self._members.values()
                 self._prefer(member.node.since, min(others, key=lambda each: each.place))
         return Change.SERVER
+
+    def _lose(self, now: MonoNs, member: _Member) -> None:
+        self._lost.pop(member.node.id, None)
+        while self._lost and between(next(iter(self._lost.values()))[0], now) > TOGETHER:
+            del self._lost[next(iter(self._lost))]
+        if member.node.standing is not Standing.LEFT:
+            self._lost[member.node.id] = now, member.server
+        if not self._members:
+            self._last = tuple(server for _, server in self._lost.values()) or (member.server,)
+            self._lost = {}
 
     def _prefer(self, now: MonoNs, member: _Member) -> None:
         """Have ``member`` be the lowest of all, which alone gets traffic where that counts."""

@@ -17,6 +17,9 @@ from haagent.lab.haproxies import HAProxy
 from haagent.lab.host import Host
 from haagent.lab.process import Process
 
+_HAPROXY_SOCKET = "/run/haproxy/admin.sock"
+"""Of the files in ``conf/``, where a check has it as well."""
+
 _WELL, _TROUBLED, _NOT_REACHABLE = 0, 1, 3
 """Exit codes of ``haagent status``; a troubled cluster has a status all the same."""
 
@@ -68,7 +71,7 @@ class Agent:
         haproxy_socket = HAProxy.socket_on(self.host)
         # In their place, so that the line numbers of an error stay the caller's.
         lines = []
-        for given in configuration.splitlines():
+        for given in configuration.replace(_HAPROXY_SOCKET, str(haproxy_socket)).splitlines():
             line, key = given, given.partition(":")[0]
             if key in own:
                 line = f"{key}: {own.pop(key)}"

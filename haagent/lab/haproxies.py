@@ -18,6 +18,8 @@ class Server:
     """ADDRESS:PORT."""
     status: str
     """HAProxy's word: ``UP``, ``DOWN``, ``MAINT``, ``no check`` ..."""
+    weight: int
+    """0..256."""
 
 
 class HAProxy:
@@ -75,7 +77,7 @@ class HAProxy:
         """
         rows = csv.DictReader(self.ask("show stat").removeprefix("# ").splitlines())
         return {
-            row["svname"]: Server(row["addr"], row["status"])
+            row["svname"]: Server(row["addr"], row["status"], int(row["weight"]))
             for row in rows
             if row["pxname"] == backend and row["svname"] not in ("FRONTEND", "BACKEND")
         }

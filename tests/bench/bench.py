@@ -7,7 +7,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +22,7 @@ from tests.bench import (
     footprint,
     haproxy_lists,
     lapses,
+    nodes,
     packets,
     restart,
     stability,
@@ -45,6 +46,7 @@ _SECTIONS = (
     "packets",
     "fleet",
     "haproxy",
+    "nodes",
 )
 
 _PREFACE = """\
@@ -104,34 +106,32 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(given: argparse.Namespace) -> Iterator[Table]:
     with Lab(_PREFIX) as lab:
-        cluster = build(lab)
-        haagent, keepalived = haagent_on(cluster), keepalived_on(cluster)
-        for section in [given.only] if given.only else _SECTIONS:
-            match section:
-                case "detection":
-                    pairs = (haagent, keepalived)
-                    yield from takeover.measure(lab, cluster, pairs, 2 * given.trials)
-                case "stability":
-                    yield stability.measure(_PREFIX, given.minutes)
-                case "idle":
-                    yield footprint.measure(lab, cluster, (haagent, keepalived), given.idle)
-                case "startup":
-                    ours, peer = haagent["lb1"], keepalived["lb1"]
-                    yield startup.measure(lab, cluster, ours, peer, given.trials)
-                case "flood":
-                    yield flood.measure(lab, cluster, haagent, 5)
-                case "fleet" | "haproxy":
-                    of_nodes = section == "fleet"
-                    measure = fleet.measure if of_nodes else haproxy_lists.measure
-                    yield measure(lab, given.idle)
-                case "packets":
-                    yield packets.measure(lab, 80 * given.trials)
-                case "lapses":
-                    yield lapses.measure(lab, cluster, haagent, given.busy)
-                case "fence":
-                    yield fence.measure(lab, cluster, haagent, keepalived, given.trials)
-                case "restart":
-                    yield restart.measure(lab, cluster, haagent, keepalived, given.trials)
+        sections = _sections(given, lab)
+        for name in [given.only] if given.only else _SECTIONS:
+            found = sections[name]()
+            yield from [found] if isinstance(found, Table) else found
+
+
+def _sections(
+    given: argparse.Namespace, lab: Lab
+) -> Mapping[str, Callable[[], Table | Iterable[Table]]]:
+    cluster = build(lab)
+    haagent, keepalived = haagent_on(cluster), keepalived_on(cluster)
+    pairs, trials = (haagent, keepalived), given.trials
+    return {
+        "detection": lambda: takeover.measure(lab, cluster, pairs, 2 * trials),
+        "stability": lambda: stability.measure(_PREFIX, given.minutes),
+        "idle": lambda: footprint.measure(lab, cluster, pairs, given.idle),
+        "startup": lambda: startup.measure(lab, cluster, haagent["lb1"], keepalived["lb1"], trials),
+        "flood": lambda: flood.measure(lab, cluster, haagent, 5),
+        "fence": lambda: fence.measure(lab, cluster, haagent, keepalived, trials),
+        "restart": lambda: restart.measure(lab, cluster, haagent, keepalived, trials),
+        "lapses": lambda: lapses.measure(lab, cluster, haagent, given.busy),
+        "packets": lambda: packets.measure(lab, 80 * trials),
+        "fleet": lambda: fleet.measure(lab, given.idle),
+        "haproxy": lambda: haproxy_lists.measure(lab, given.idle),
+        "nodes": lambda: nodes.measure(lab, cluster, haagent, given.minutes),
+    }
 
 
 if __name__ == "__main__":

@@ -76,6 +76,9 @@ class Haagent:
     def roles(self) -> list[str]:
         return re.findall(r" -> (\w+): .* \[role\.changed ", self._running.log_text())
 
+    def log_text(self) -> str:
+        return self._running.log_text()
+
     def status(self) -> dict[str, Any]:
         """Return what ``haagent status --json`` says."""
         status = self.agent.status()

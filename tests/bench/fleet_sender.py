@@ -3,7 +3,9 @@
 ``python -m tests.bench.fleet_sender KEY_FILE CLUSTER AGENT COUNT SECONDS`` has ``COUNT`` nodes of
 the class ``default``, ``app00000`` and so on, each send one heartbeat a second to ``AGENT``, at its
 own moment of the second, and answer what the agent asks.  It prints the number of heartbeats
-sent.  All of 198.18.0.0/15 must be local to this host (RFC 2544: networks for benchmarks).
+sent.  With ``--silence EACH`` another node dies every EACH seconds, just after a heartbeat; its
+name and the instant are printed (ns since 1970).  All of 198.18.0.0/15 must be local to this host
+(RFC 2544: networks for benchmarks).
 
 What this module does not do: jitter, load, or another pace than one second.
 """
@@ -36,7 +38,8 @@ class Node:
     """One app node of many."""
 
     def __init__(self, number: int, cluster_key: bytes, cluster: str) -> None:
-        name = f"app{number:05d}"
+        self.name = name = f"app{number:05d}"
+        self.lives = True
         address = _FIRST + number
         self._wire = NodeEnd(derive_node_key(cluster_key, cluster, node_id(name)), cluster, name)
         self._says = NodeHeartbeat(
@@ -67,9 +70,9 @@ class Node:
             self._says = replace(self._says, nonce=ack.nonce)
 
 
-def send(nodes: list[Node], agent: str, seconds: float) -> int:
-    """Have every node send once a second; return how many heartbeats that made."""
-    sent = 0
+def send(nodes: list[Node], agent: str, seconds: float, silence_each_s: float) -> int:
+    """Have every living node send once a second; return how many heartbeats that made."""
+    sent = dead = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
@@ -79,7 +82,12 @@ def send(nodes: list[Node], agent: str, seconds: float) -> int:
             due = int(passed * len(nodes))
             for number in range(sent, due):
                 node = nodes[number % len(nodes)]
+                if not node.lives:
+                    continue
                 sock.sendmsg([node.next()], node.control, 0, (agent, PORT))
+                if passed > (dead + 1) * silence_each_s:
+                    node.lives, dead = False, dead + 1
+                    print(node.name, time.time_ns(), flush=True)
             sent = max(sent, due)
             _answer(sock, nodes, agent)
             time.sleep(0.001)  # noqa: TID251  # a pace, not a wait
@@ -93,6 +101,8 @@ def _answer(sock: socket.socket, nodes: list[Node], agent: str) -> None:
         except BlockingIOError:
             return
         node = nodes[int(IPv4Address(ancillary[0][2][8:12])) - int(_FIRST)]
+        if not node.lives:
+            continue
         node.hear(payload)
         sock.sendmsg([node.next()], node.control, 0, (agent, PORT))
 
@@ -104,9 +114,10 @@ if __name__ == "__main__":
     parser.add_argument("agent")
     parser.add_argument("count", type=int)
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--silence", type=float, default=float("inf"), metavar="EACH")
     given = parser.parse_args()
     key = read_key(given.key_file)
     fleet = [Node(number, key, given.cluster) for number in range(given.count)]
     print("ready", flush=True)
-    print(send(fleet, given.agent, given.seconds))
+    print(send(fleet, given.agent, given.seconds, given.silence))
     sys.exit()

@@ -100,8 +100,8 @@ def test_only_the_backends_that_the_file_names_are_touched(lab: Lab) -> None:
     await_servers(site, "lb1", EVERYWHERE - {"lb2-local"} | {"spare"})
 
     assert haproxy.servers("other") == {
-        "fixed": Server("192.0.2.21:8080", "no check"),
-        "foreign": Server("192.0.2.22:8080", "MAINT"),
+        "fixed": Server("192.0.2.21:8080", "no check", 1),
+        "foreign": Server("192.0.2.22:8080", "MAINT", 1),
     }
 
 
