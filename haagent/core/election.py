@@ -285,12 +285,19 @@ class Election:
         """
         self._set_judged(now, judged=judged)
         self._health = max(1, HEALTHY - demoted_by)
-        changed, self._released = released is not self._released, released
-        if changed and released and self.state not in {State.INIT, State.FAULT}:
+        self._released = released
+        if self._must_let_go:
             return self._leave(now) if self._stopping else self._fail(now, RoleReason.CHECK_FAILED)
-        if changed and self.state is State.FAULT and self.reason is RoleReason.CHECK_FAILED:
+        kept_out = self.state is State.FAULT and self.reason is RoleReason.CHECK_FAILED
+        if kept_out and not released and not self._stopping:
             return self._listen(now, RoleReason.STARTING)
         return self.tick(now)
+
+    @property
+    def _must_let_go(self) -> bool:
+        """Whether a check takes this agent out now; an operator who pauses it wants no move."""
+        held = self.paused and self.state.owns_addresses
+        return self._released and not held and self.state not in {State.INIT, State.FAULT}
 
     def _set_judged(self, now: MonoNs, *, judged: bool) -> None:
         waited, self._unjudged = self._unjudged, not judged and not self.state.owns_addresses
@@ -350,6 +357,8 @@ class Election:
         """Keep out, and hand over; or keep things as they are; as the operator wants it."""
         self.maintenance, self.paused = maintenance, paused
         self._master_paused &= paused
+        if self._must_let_go and not self._stopping:
+            return self._fail(now, RoleReason.CHECK_FAILED)
         if self.state is State.CANDIDATE and self._is_held:
             self._become(now, State.BACKUP, RoleReason.GAVE_WAY)
             self._due = None

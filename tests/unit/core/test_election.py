@@ -527,6 +527,28 @@ def test_a_master_is_released_by_a_check_and_says_so() -> None:
     assert stage.election.state is State.FAULT
 
 
+def test_a_master_that_is_paused_is_released_when_the_pause_is_over() -> None:
+    stage = mastering()
+    stage.election.steer(at(1100), maintenance=False, paused=True)
+    kept = stage.election.set_health(at(1200), released=True, demoted_by=0)
+    state = stage.election.state
+
+    says = stage.election.steer(at(1300), maintenance=False, paused=False)
+
+    assert (kept, state) == ([], State.MASTER)
+    assert says == [Say(Goodbye(reason=RoleReason.CHECK_FAILED))]
+
+
+def test_a_master_that_is_paused_stays_if_the_check_passes_meanwhile() -> None:
+    stage = mastering()
+    stage.election.steer(at(1100), maintenance=False, paused=True)
+    stage.election.set_health(at(1200), released=True, demoted_by=0)
+    stage.election.set_health(at(1250), released=False, demoted_by=0)
+
+    assert stage.election.steer(at(1300), maintenance=False, paused=False) == []
+    assert stage.election.state is State.MASTER
+
+
 def test_one_that_is_released_comes_back_by_listening() -> None:
     stage = mastering()
     stage.election.set_health(at(1200), released=True, demoted_by=0)
