@@ -17,7 +17,7 @@ from haagent.core.actions import Server
 from haagent.core.identity import NodeId
 from haagent.core.messages import Service
 from haagent.core.node import REAL_CHANGE, Node, Standing
-from haagent.core.policy import WHOLE, Natural, least_load, natural, ramp, weight, weighted
+from haagent.core.policy import WHOLE, least_load, natural, ramp, weight, weighted
 from haagent.core.settings import NodeServersSettings, Policy, WhenEmpty
 from haagent.core.units import DurationNs, MonoNs, between, later, seconds
 
@@ -47,7 +47,7 @@ class _Member:
 
     def __init__(self, node: Node, service: Service, server: Server) -> None:
         self.node = node
-        self._place: tuple[Natural, str] | None = None
+        self._place: tuple[str, str] | None = None
         self.joined_at = node.joined_at
         self.base = service.weight
         self.server = server
@@ -55,7 +55,7 @@ class _Member:
         """When it began slowly; None once that is over."""
 
     @property
-    def place(self) -> tuple[Natural, str]:
+    def place(self) -> tuple[str, str]:
         """Among the others, by name; remembered where it was ever asked for."""
         if self._place is None:
             self._place = natural(self.node.name), self.node.name
@@ -171,7 +171,8 @@ class NodeServers:
     def _add(self, now: MonoNs, node: Node, service: Service, *, slowly: bool) -> Change:
         server = _server(node, service, service.weight, self._settings.check)
         member = self._members[node.id] = _Member(node, service, server)
-        self._least = min(self._least, node.busy) if len(self._members) > 1 else node.busy
+        if len(self._members) == 1:
+            self._least = node.busy  # Whoever comes is compared with it, until the next step.
         if self._settings.policy is Policy.LOWEST_ID:
             if self._lowest is None or member.place < self._members[self._lowest].place:
                 self._prefer(now, member)

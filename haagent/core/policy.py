@@ -7,7 +7,6 @@ servers (``haagent.core.nodeservers``).
 """
 
 import re
-from typing import TypeAlias
 
 from haagent.core.messages import Load
 from haagent.core.units import DurationNs, seconds
@@ -26,9 +25,7 @@ falls to the residue over so much more."""
 
 MAX_WEIGHT = 256
 
-Natural: TypeAlias = tuple[tuple[int, int, str], ...]
-
-_PART = re.compile(r"([0-9]+)|([^0-9]+)")
+_NUMBER = re.compile(r"0*([0-9]+)")
 
 
 def business(load: Load) -> int:
@@ -75,7 +72,6 @@ def weight(base: int, share: int) -> int:
     return max(1, min(MAX_WEIGHT, (base * share + WHOLE // 2) // WHOLE))
 
 
-def natural(name: str) -> Natural:
-    """Return the key by which ``app2`` comes before ``app10``."""
-    parts = _PART.findall(name)
-    return tuple((0, int(number), "") if number else (1, 0, text) for number, text in parts)
+def natural(name: str) -> str:
+    """Return the key by which ``app2`` comes before ``app10``: numbers go by their length first."""
+    return _NUMBER.sub(lambda found: f"{len(found[1]):02}{found[1]}", name)
