@@ -45,6 +45,9 @@ class NodesHeard:
     """What app nodes have said of late, oldest first: many in one step, for there are many."""
 
     heard: tuple[NodeHeard, ...]
+    missed: bool = False
+    """Whether more may have been said, for which the kernel had no room: then nobody's silence
+    proves anything."""
 
 
 @dataclass(frozen=True, slots=True)

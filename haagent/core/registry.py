@@ -43,6 +43,9 @@ from haagent.core.units import (
 OVERTAKEN = 16
 """Datagrams by which one path may be quicker than another: what comes late is no replay."""
 
+DEAF = "more comes to the port of app nodes than this agent reads: none is dead for its silence"
+DEAF_ALARM = seconds(60)
+
 REMEMBERED = seconds(24 * 3600)
 """How long a node is known that is dead or has left."""
 
@@ -109,6 +112,8 @@ class Registry:
                 self._serves(now, heard, node)
             if node.works_otherwise(at, heartbeat.load):
                 self._changed[node.id] = node
+        if event.missed:
+            self._be_deaf(now)
         if event.heard:
             self._silences.read_until(now.mono, event.heard[-1].received_at)
         self._due = self._next_due()
@@ -124,6 +129,14 @@ class Registry:
         longest = max(pace.longest_pause for pace in self._paces.values())
         self._silences.overslept(now, lateness, longest)
         self._due = self._next_due()
+
+    def _be_deaf(self, now: Moment) -> None:
+        """Judge nobody until all that live have had time to be heard again."""
+        longest = max(pace.settings.timeout for pace in self._paces.values())
+        self._silences.missed(now.mono, longest)
+        self._journal.alarm(
+            now, "nodes.missed", DEAF, DEAF, severity=Severity.ERROR, lasts=DEAF_ALARM
+        )
 
     def reconfigure(self, settings: NodesSettings) -> None:
         """Go by other classes; who is there stays there."""

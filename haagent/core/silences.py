@@ -78,7 +78,11 @@ class Silences:
         """
         self._lag = max(self._lag, min(lateness, LONGEST_LAG))
         if lateness >= STALL:
-            self._forgiven_until = later(now, min(lateness, longest_pause))
+            self._forgive(later(now, min(lateness, longest_pause)))
+
+    def missed(self, now: MonoNs, longest_timeout: DurationNs) -> None:
+        """Take in that heartbeats were lost here: nobody is dead until all could be heard again."""
+        self._forgive(later(now, longest_timeout))
 
     def ended(self, node: Node) -> None:
         """Take in that ``node`` is heard after all, or has left."""
@@ -136,6 +140,9 @@ class Silences:
         if silence is not None:
             silence = max(later(silence, self._lag), self._forgiven_until)
         return earliest(silence, self._doomed_due, self._vanishing.deadline())
+
+    def _forgive(self, until: MonoNs) -> None:
+        self._forgiven_until = max(self._forgiven_until, until)
 
     def _bury(self, now: MonoNs, found: Found) -> None:
         for _ in range(min(AT_A_TIME, len(self._doomed))):

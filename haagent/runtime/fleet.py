@@ -33,7 +33,7 @@ class Fleet:
             settings=settings.nodes,
             heartbeat=settings.heartbeat,
             read=self._read,
-            hear=lambda heard: post(NodesHeard(heard)),
+            hear=post,
             now=clock.now,
             trouble=_tell,
         )

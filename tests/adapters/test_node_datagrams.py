@@ -20,7 +20,7 @@ from pyroute2 import netns
 from haagent.adapters import clock
 from haagent.adapters.datagrams.node_reader import BATCH, REST_S, SHARE
 from haagent.adapters.datagrams.nodes import RECEIVE_BUFFER, NodeDatagrams, _enlarge
-from haagent.core.events import NodeHeard
+from haagent.core.events import NodeHeard, NodesHeard
 from haagent.core.identity import BootId, NodeId, node_id
 from haagent.core.messages import Load, NodeAck, NodeHeartbeat
 from haagent.core.settings import (
@@ -72,7 +72,7 @@ class Agent:
 
     def __init__(self, settings: NodesSettings | None, heartbeat: HeartbeatSettings) -> None:
         self.wire = AgentEnd(CLUSTER_KEY, "example")
-        self.batches: list[tuple[NodeHeard, ...]] = []
+        self.batches: list[NodesHeard] = []
         self.refused = 0
         self.work_s = {True: 0.0, False: 0.0}
         """For each datagram, by whether it is genuine."""
@@ -96,7 +96,7 @@ class Agent:
         return result if isinstance(result, NodeHeartbeat) else None
 
     def heard(self) -> list[NodeHeard]:
-        return [node for batch in self.batches for node in batch]
+        return [node for batch in self.batches for node in batch.heard]
 
     def sequences(self) -> list[int]:
         return [node.heartbeat.sequence for node in self.heard()]
@@ -371,6 +371,25 @@ def test_the_receive_buffer_holds_what_a_fleet_says_in_a_second(pair: Pair) -> N
                 await until(lambda: len(agent.heard()) == 10_000)
 
                 assert agent.sequences() == list(range(10_000))
+
+    story()
+
+
+def test_what_did_not_fit_into_the_buffer_is_told(pair: Pair) -> None:
+    """Then the silence of a node proves nothing."""
+
+    @in_loop
+    async def story() -> None:
+        async with running() as agent:
+            with node(pair) as far:
+                for sequence in range(10_000):
+                    far.sendto(said(sequence), (str(NEAR4), PORT))
+                await until(lambda: len(agent.heard()) == 10_000)
+                assert not any(batch.missed for batch in agent.batches)
+
+                for _ in range(100_000):
+                    far.sendto(FORGED, (str(NEAR4), PORT))
+                await until(lambda: any(batch.missed for batch in agent.batches))
 
     story()
 

@@ -25,6 +25,7 @@ word ``late`` follows the time: then the agent was stalled.
            [without-group]      a changed configuration; what is not given is as at the start
     node NAME starts [KEY=VALUE ...]  heartbeat, answer, proof; the first two are not shown
     node NAME says [leaving] [replayed | overtaken] [nonce=N] [KEY=VALUE ...]  one heartbeat
+    nodes missed                more came from nodes than could be read
     nodes NAME,... talk         each says a heartbeat at its interval from the command before
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
     PEER talks                  heartbeats every 100 ms from the command before until then
@@ -297,6 +298,10 @@ class Stage:
         now = duration(time)
         if rest[1:] == ["talks"]:
             return self._talk(self.peers[rest[0]], now)
+        if rest == ["nodes", "missed"]:
+            self._wait(now)
+            self._step(NodesHeard((), missed=True))
+            return None
         if rest[0] == "nodes":
             return self._nodes_talk(rest[1].split(","), now)
         if rest[0] == "late":

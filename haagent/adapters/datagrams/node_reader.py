@@ -6,13 +6,15 @@ reads so few that the heartbeats of the peers stay punctual; what is left waits 
 
 What is genuine may come as fast as it likes: an operator has as many nodes as he has.  The
 processor time that goes into refusing has a bounded share, as in
-``haagent.adapters.datagrams.reader``.
+``haagent.adapters.datagrams.reader``.  A flood that is greater than that fills the buffer, and
+then what genuine nodes say gets lost as well: the event says so.
 
 What this module does not do: tell genuine from forged; ``read`` says it.
 """
 
 import asyncio
 import socket
+import struct
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -22,7 +24,7 @@ from typing import TypeAlias
 from haagent.adapters.datagrams import stamps
 from haagent.adapters.datagrams.flood import AT_ONCE_S, Debt, Strangers
 from haagent.adapters.datagrams.reader import MAX_PAYLOAD
-from haagent.core.events import NodeHeard
+from haagent.core.events import NodeHeard, NodesHeard
 from haagent.core.messages import NodeHeartbeat
 from haagent.core.settings import IPAddress
 from haagent.core.units import Moment, MonoNs
@@ -35,6 +37,12 @@ BATCH = 128
 
 SHARE = 0.1
 """Of one processor, for refusing."""
+
+_SO_MEMINFO = 55
+"""From asm-generic/socket.h; Python 3.11 does not name it."""
+
+_MEMINFO = struct.Struct("=2I")
+"""Bytes in the receive buffer, and how many it holds (SK_MEMINFO_ of linux/sock_diag.h)."""
 
 _SPACE = stamps.space(20)
 """For the address and the interface that a datagram came by."""
@@ -50,7 +58,7 @@ class NodeReader:
         self,
         sock: socket.socket,
         read: Read,
-        hear: Callable[[tuple[NodeHeard, ...]], None],
+        hear: Callable[[NodesHeard], None],
         way: Callable[[bytes], int],
         now: Callable[[], Moment],
     ) -> None:
@@ -89,6 +97,7 @@ class NodeReader:
     def _turn(self) -> None:
         """Read a batch, and see when to read the next one."""
         began_s = time.thread_time()
+        missed = self._is_full()
         heard, refused, emptied = self._read_batch()
         if refused:
             used_s = time.thread_time() - began_s
@@ -101,8 +110,17 @@ class NodeReader:
             self._rest(REST_S)
         else:
             self._listen()
-        if heard:
-            self._hear(tuple(heard))
+        if heard or missed:
+            self._hear(NodesHeard(tuple(heard), missed))
+
+    def _is_full(self) -> bool:
+        """Return whether something may have been thrown away since the last turn.
+
+        Nobody but us empties the buffer, so it is as full now as it was then.
+        """
+        info = self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        used, limit, *_ = _MEMINFO.unpack(info)
+        return bool(4 * used > 3 * limit)
 
     def _flood_pause(self) -> float:
         """Return for how long to leave the socket alone; see first whether that can be avoided."""

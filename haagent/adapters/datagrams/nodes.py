@@ -28,7 +28,7 @@ from functools import partial
 from typing import TypeAlias
 
 from haagent.adapters.datagrams.node_reader import NodeReader, Read
-from haagent.core.events import NodeHeard
+from haagent.core.events import NodesHeard
 from haagent.core.settings import (
     MULTICAST_IPV4,
     MULTICAST_IPV6,
@@ -92,7 +92,7 @@ class NodeDatagrams:
         settings: NodesSettings | None,
         heartbeat: HeartbeatSettings,
         read: Read,
-        hear: Callable[[tuple[NodeHeard, ...]], None],
+        hear: Callable[[NodesHeard], None],
         now: Callable[[], Moment],
         trouble: Callable[[str, str], None],
     ) -> None:
