@@ -23,6 +23,7 @@ from haagent.core.settings import (
     Detection,
     FenceLevel,
     GroupSettings,
+    HAProxyFileSettings,
     HeartbeatSettings,
     NodeClassSettings,
     PathSettings,
@@ -66,6 +67,12 @@ def check(config: Path) -> None:
     )
 
 
+def _file(file: HAProxyFileSettings) -> str:
+    made = f"made from {file.template}" if file.template else "its marked sections"
+    way = f"the master at {file.master_socket}" if file.master_socket else f"systemd, {file.unit}"
+    return f"file {file.path}, {made}; reloaded by {way if file.reloads else 'somebody else'}"
+
+
 def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
     yield "node", f"{settings.node} of cluster {settings.cluster}"
     for path in settings.heartbeat.paths:
@@ -83,6 +90,8 @@ def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
             yield "", f"  {_CONSEQUENCES[check.on_fail]}, {after}"
     if settings.haproxy:
         yield "haproxy", settings.haproxy.socket
+        if settings.haproxy.file:
+            yield "", _file(settings.haproxy.file)
         for backend in settings.haproxy.backends:
             yield "", f"backend {backend.name}: {', '.join(_servers(backend))}"
     if settings.nodes:

@@ -14,7 +14,6 @@ What this module does not do: fill in a template, or touch a file (``haagent.ada
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from ipaddress import IPv6Address
 
 from haagent.core.actions import Backend, Server
@@ -123,8 +122,8 @@ def same_servers(some: Iterable[Backend], others: Iterable[Backend]) -> bool:
     return _members(some) == _members(others)
 
 
-def _members(backends: Iterable[Backend]) -> dict[str, frozenset[Server]]:
+def _members(backends: Iterable[Backend]) -> dict[str, frozenset[tuple[object, ...]]]:
     return {
-        backend.name: frozenset(replace(server, weight=0) for server in backend.servers)
+        backend.name: frozenset((s.name, s.address, s.port, s.check) for s in backend.servers)
         for backend in backends
     }
