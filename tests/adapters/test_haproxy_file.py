@@ -304,6 +304,22 @@ def test_a_change_that_was_cut_short_is_proven_at_the_next_start(haproxy: Master
     assert leftovers(haproxy) == []
 
 
+def test_what_the_operator_wrote_after_a_change_was_cut_short_is_not_lost(haproxy: Master) -> None:
+    """Another set is wanted now, and the file cannot be loaded: theirs is what is put back."""
+    text = haproxy.path.read_bytes()
+    beside(haproxy.path, "before").write_bytes(text)
+    theirs = text + b"    # theirs\n"
+    haproxy.path.write_bytes(theirs)
+    settings = replace(haproxy.settings(), master_socket=str(haproxy.stats))
+
+    async def story(watched: Watched) -> None:
+        assert "the file before is back" in (await watched.want(ONE)).trouble
+
+    play(haproxy, story, settings)
+    assert haproxy.path.read_bytes() == theirs
+    assert leftovers(haproxy) == []
+
+
 # Refusals: the file and HAProxy are as they were
 
 

@@ -69,7 +69,6 @@ class HAProxyFile:
         self._post = post
         self._wanted: tuple[Backend, ...] | None = None
         self._woken = Flag()
-        self._ended = False
         self._ending = Flag()
         self._tried: tuple[Backend, ...] | None = None
         """What the last attempt was for."""
@@ -108,7 +107,8 @@ class HAProxyFile:
             wanted = self._wanted
             if not self._ending.is_set() and wanted is not None and self._is_due(wanted):
                 self._attempt(wanted)
-            self._woken.wait(self._retry_in() if self._failures else None)
+            if not self._ending.is_set():
+                self._woken.wait(self._retry_in() if self._failures else None)
 
     def _settle(self) -> None:
         """Return when nothing new was wanted for a while, and the last attempt is past."""
@@ -155,7 +155,9 @@ class HAProxyFile:
         if found is not None and found.data == text and not unproven:
             return ""
         process = reloading.process_of(self._socket) if self._settings.reloads else ""
-        self._put_in_place(text, found, unproven=unproven)
+        # In the place of an unproven file that is ours alone, what was before it is better still.
+        is_ours = found is not None and (self._template is not None or found.data == text)
+        self._put_in_place(text, found, keep=not (unproven and is_ours))
         count = sum(len(backend.servers) for backend in wanted)
         news = f"{self._path} has {count} server{'' if count == 1 else 's'}"
         if process:
@@ -164,13 +166,13 @@ class HAProxyFile:
         self._before.unlink(missing_ok=True)
         return news
 
-    def _put_in_place(self, text: bytes, found: Found | None, *, unproven: bool) -> None:
+    def _put_in_place(self, text: bytes, found: Found | None, *, keep: bool) -> None:
+        """Replace the file; with ``keep`` what was there can be put back."""
         new, copy = beside(self._path, "new"), beside(self._path, "copy")
         try:
             replacing.write(new, text, found)
             self._check(new)
-            if found is not None and not unproven:
-                # Where it is unproven, what was before the change before is better.
+            if found is not None and keep:
                 replacing.write(copy, found.data, found)
                 replacing.move(copy, self._before)
             now = replacing.find(self._path)
@@ -178,7 +180,7 @@ class HAProxyFile:
                 raise RenderError("somebody else has changed it meanwhile")
             replacing.move(new, self._path)
         except BaseException:
-            if not unproven:
+            if keep:
                 self._before.unlink(missing_ok=True)
             raise
         finally:
@@ -206,6 +208,7 @@ class HAProxyFile:
         try:
             now = replacing.find(self._path)
             if now is None or now.data != text:
+                self._before.unlink(missing_ok=True)  # Theirs is what to go back to from now on.
                 return "somebody else has changed the file since, and it is left as it is"
             replacing.move(self._before, self._path)  # Takes no space on a full disk.
         except FileNotFoundError:
