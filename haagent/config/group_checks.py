@@ -55,6 +55,9 @@ _KINDS: dict[str, frozenset[str]] = {
 _SLOW = seconds(60)
 """What takes longer to count as failed is asked about."""
 
+_HIDDEN = ("/tmp/", "/var/tmp/", "/home/", "/root/")  # noqa: S108  # nothing is put there
+"""By ``PrivateTmp`` and ``ProtectHome`` of the unit."""
+
 _ALWAYS = {"true", ":", "echo"}
 _SIGNALS = {"kill", "killall", "pkill"}
 
@@ -76,6 +79,7 @@ def check_doubts(document: Document) -> Iterator[Problem]:
     yield from _other_haproxy(document)
     yield from _programs(document)
     yield from _late(document)
+    yield from _hidden(document)
     for place, name in document.select(f"{_CHECKS}.process", values.process_name):
         if name == "haproxy":
             text = "lives also while HAProxy hangs: 'haproxy' with its stats socket asks it"
@@ -188,6 +192,14 @@ def _programs(document: Document) -> Iterator[Problem]:
         if user == "root":
             text = "runs as root: whoever may write to that program is root on this server"
             yield document.at_value(place, text)
+
+
+def _hidden(document: Document) -> Iterator[Problem]:
+    for kind in ("haproxy", "pidfile", "file"):
+        for place, path in document.select(f"{_CHECKS}.{kind}", values.path):
+            if path.startswith(_HIDDEN):
+                text = "is not what the service sees: it has a /tmp of its own, and no /home"
+                yield document.at_value(place, text)
 
 
 def _late(document: Document) -> Iterator[Problem]:

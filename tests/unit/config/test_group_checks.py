@@ -245,6 +245,8 @@ def test_what_would_make_all_agents_release_is_doubted(check: str, tmp_path: Pat
         ("exec: ['true']", "'true' always succeeds, so this never fails"),
         ("exec: [/usr/bin/killall, '-0', haproxy]", "may be signalled by its own user and root"),
         ("exec: [sh, -c, x], user: root", "runs as root"),
+        ("file: /tmp/maintenance", "is not what the service sees: it has a /tmp of its own"),
+        ("pidfile: /home/app/pid", "and no /home"),
         ("file: /x, interval: 1m", "counts as failed only after 2m: interval x fall"),
         ("file: /x, fall: 100", "counts as failed only after 100s"),
     ],
