@@ -201,9 +201,13 @@ def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
     for backend in haproxy.wanted:
         if backend.count > len(backend.servers):
             left = backend.count - len(backend.servers)
-            yield f"  {backend.name} has {left} more servers: haagent haproxy show"
+            yield f"  {left} more in backend {backend.name}: haagent haproxy show"
     if haproxy.file:
-        yield f"  file {haproxy.file_trouble or haproxy.file}"
+        yield Text(f"  file {haproxy.file_trouble or haproxy.file}", _red_if(haproxy.file_trouble))
+
+
+def _red_if(trouble: str) -> str:
+    return "red" if trouble else ""
 
 
 def _servers(backends: Iterable[pb.Backend]) -> dict[tuple[str, str], pb.Server]:

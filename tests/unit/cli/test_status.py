@@ -337,6 +337,28 @@ def test_the_screen_tells_the_whole_cluster_in_80_columns(
     assert_golden(name, screen)
 
 
+def test_of_a_long_list_the_screen_says_how_many_more_there_are(socket: Path) -> None:
+    servers = tuple(
+        Server(name=f"s{n:03}", address=IPv4Address("192.0.2.1"), port=80, weight=1, check=True)
+        for n in range(205)
+    )
+    haproxy = BackendsStatus(
+        reachable=True,
+        wanted=(Backend("app", servers),),
+        seen=(Backend("app", servers[1:]),),
+        trouble="",
+        file="/etc/haproxy/haproxy.cfg",
+        file_trouble="/etc/haproxy/haproxy.cfg: No space left on device",
+    )
+    with agent(socket, replace(HEALTHY, haproxy=haproxy)):
+        lines = [line.strip() for line in run(socket).stdout.splitlines()]
+
+    assert "5 more in backend app: haagent haproxy show" in lines
+    assert "file /etc/haproxy/haproxy.cfg: No space left on device" in lines
+    assert sum("in place" in line for line in lines) == 199
+    assert not any("not wanted" in line or "missing" in line for line in lines)
+
+
 def test_no_line_is_broken_on_its_way_into_a_file(socket: Path) -> None:
     with agent(socket, LB1_STALLED):
         lines = run(socket).stdout.splitlines()
