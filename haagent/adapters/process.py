@@ -4,11 +4,14 @@
 thread real-time priority for as long as it uses little of its processor.  A loop that is kept
 busy, by whatever, is an ordinary process until it is not, and keeps HAProxy from nothing.
 
+:func:`collect_seldom` is another task, for when everything is in place.
+
 What this module does not do: make the threads of gRPC, of the disk and of the log real-time.
 """
 
 import asyncio
 import ctypes
+import gc
 import os
 import resource
 import sys
@@ -25,6 +28,11 @@ SHARE = 0.5
 """Of one processor; a loop that used more in the last :data:`LOOK_S` is not real-time."""
 
 LOOK_S = 0.1
+
+COLLECT_S = 3600.0
+"""A look at every object takes 50 ms where there are ten thousand app nodes."""
+
+_NEVER = 1 << 30
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
@@ -62,6 +70,19 @@ async def stay_frugal() -> None:
         looked_s, used_s = now_s, now_used_s
         with suppress(PermissionError):  # which settle() has told
             _prefer(real_time=frugal)
+
+
+async def collect_seldom() -> None:
+    """Have the collector look at what is young, and at everything once in :data:`COLLECT_S`.
+
+    At what is here already it does not look at all: that stays.
+    """
+    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _NEVER)
+    while True:
+        await asyncio.sleep(COLLECT_S)
+        gc.collect()
 
 
 def _prefer(*, real_time: bool) -> None:

@@ -1,7 +1,6 @@
 """Puts one daemon together from a configuration, runs it, and takes it apart."""
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -170,7 +169,7 @@ class Daemon:
                 tasks = [group.create_task(run()) for run in self._adapters()]
                 # By then every adapter has begun as well: ready means that we listen.
                 await self._control.listening.wait()
-                gc.freeze()
+                tasks.append(group.create_task(process.collect_seldom()))
                 self._start_time = between(process.started(), clock.now().mono)
                 logger.info("ready: %s", self._config)
                 self._systemd.ready(self._roles())

@@ -47,6 +47,25 @@ print(is_real_time())
 asyncio.run(story())
 """
 
+LONG_LIVED = """
+import asyncio, gc
+from haagent.adapters import process
+
+full = []
+gc.callbacks.append(lambda phase, info: full.append(phase) if info["generation"] == 2 else None)
+
+def grow():
+    return [[] for _ in range(1_000_000)]
+
+async def story():
+    task = asyncio.create_task(process.collect_seldom())
+    await asyncio.sleep(0)
+    kept = grow()
+
+asyncio.run(story())
+print(len(full))
+"""
+
 NEVER_REAL_TIME = "no real-time scheduling: Operation not permitted"
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have or drop privileges")
@@ -97,3 +116,9 @@ def test_without_one_of_them_the_process_goes_on_and_says_so(
     said = said_by(SETTLE, *with_capabilities(held))
 
     assert said == [f"{locked} 0 0.0005", f"{policy} other", missing]
+
+
+def test_what_lives_long_is_not_looked_at_by_the_collector_in_between() -> None:
+    assert said_by(LONG_LIVED) == ["0"]
+    by_default = LONG_LIVED.replace("process.collect_seldom()", "asyncio.sleep(0)")
+    assert int(said_by(by_default)[0]) > 0
