@@ -45,10 +45,10 @@ class HAProxy:
             raise LabError(text)
         return self._process
 
-    def start(self) -> Process:
+    def start(self, *options: str) -> Process:
         """Start it in the foreground, also again after its end."""
         environment = {"HAAGENT_HAPROXY_SOCKET": str(self.socket), "HAAGENT_HOST": self.host.name}
-        command = ("haproxy", "-db", "-f", str(self.configuration_file))
+        command = ("haproxy", "-db", *options, "-f", str(self.configuration_file))
         self._process = self.host.start("haproxy", *command, environment=environment)
         return self._process
 
