@@ -10,12 +10,12 @@ What this module does not do: decide that anything runs (``haagent.core``).
 import asyncio
 import json
 import os
+from _thread import start_new_thread
 from asyncio import Event, Task
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Thread
 
 from haagent.adapters.programs import KILL_AFTER_S, Ended, run, run_module
 from haagent.core.actions import CancelHook, RunHook
@@ -164,8 +164,9 @@ class Hooks:
                 except Exception as error:  # It is raised where it is waited for.
                     answer.set_exception(error)
 
-        # None of a pool, whose threads are waited for at the end of the process.
-        Thread(target=work, daemon=True).start()
+        # None of a pool, whose threads are waited for at the end of the process; and not of
+        # threading, which waits until the new thread has had a processor.
+        start_new_thread(work, ())
         ended = await asyncio.wrap_future(answer)
         lane.stop = None
         os.close(stop)

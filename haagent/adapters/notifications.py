@@ -9,11 +9,11 @@ What this module does not do: choose what is told, or how often (``haagent.core.
 
 import asyncio
 import json
+from _thread import start_new_thread
 from asyncio import Task
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from threading import Thread
 from typing import Any
 
 from haagent.adapters.programs import Ended, run_module
@@ -179,6 +179,7 @@ async def _in_thread(work: Callable[[], Ended]) -> Ended:
             except OSError as error:
                 answer.set_result(Ended(refused=str(error)))
 
-    # None of a pool, whose threads are waited for at the end of the process.
-    Thread(target=run, daemon=True).start()
+    # None of a pool, whose threads are waited for at the end of the process; and not of threading,
+    # which waits until the new thread has had a processor.
+    start_new_thread(run, ())
     return await asyncio.wrap_future(answer)

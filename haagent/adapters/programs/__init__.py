@@ -11,14 +11,15 @@ import json
 import os
 import pwd
 import selectors
+import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from haagent.adapters.programs.spawn import Spawned
 
 KILL_AFTER_S = 1.0
 """How long a program that has been told to end may take to do so."""
@@ -99,18 +100,13 @@ def run(
         process = _start([*command, "--", *argv], {**variables, **(environment or {})})
     except _RefusedError as error:
         return Ended(refused=str(error))
-    with process, ExitStack() as stack:
-        try:
-            watch = _Watch(process, stdin, stack, stop)
-        except OSError as error:  # no descriptor left
-            _signal(process, signal.SIGKILL)
-            return Ended(refused=str(error))
+    with selectors.DefaultSelector() as selector:
+        watch = _Watch(process, stdin, stop, selector)
         in_time = watch.until_end(begun_s + timeout_s)
         if not in_time:
-            _signal(process, signal.SIGTERM)
+            process.signal(signal.SIGTERM)
             watch.until_end(time.monotonic() + KILL_AFTER_S)
-            # While the first is not waited for, the number of the group is nobody else's.
-            _signal(process, signal.SIGKILL)
+            process.signal(signal.SIGKILL)
         status = process.wait()
     return Ended(
         code=status if status >= 0 else None,
@@ -123,12 +119,12 @@ def run(
 
 
 def run_module(name: str, request: object, *, timeout_s: float, stop: int | None = None) -> Ended:
-    """Run the program ``name`` of this package, which reads ``request`` as JSON, as ourselves.
+    """Run the program ``haagent.adapters.name``, which reads ``request`` as JSON, as ourselves.
 
     Isolated: the directory that somebody starts the agent in has no say.
     """
     return run(
-        [sys.executable, "-I", "-m", f"{__package__}.{name}"],
+        [sys.executable, "-I", "-m", f"haagent.adapters.{name}"],
         stdin=json.dumps(request).encode(),
         timeout_s=timeout_s,
         user="root" if os.geteuid() == 0 else None,
@@ -168,22 +164,14 @@ def _as_user(name: str | None) -> tuple[list[str], dict[str, str]]:
     return prefix, variables
 
 
-def _start(command: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> Spawned:
     """Raises: _RefusedError."""
-    try:
-        return subprocess.Popen(
-            command,
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**environment},
-            cwd="/",
-            start_new_session=True,
-        )
-    except FileNotFoundError:
+    starter = shutil.which(command[0], path=_PATH)
+    if starter is None:
         text = f"{command[0]} of util-linux is missing"
-        raise _RefusedError(text) from None
+        raise _RefusedError(text)
+    try:
+        return Spawned([starter, *command[1:]], environment)
     except (OSError, ValueError) as error:  # no process or descriptor left; a zero byte
         raise _RefusedError(str(error)) from None
 
@@ -193,42 +181,37 @@ class _Watch:
 
     def __init__(
         self,
-        process: "subprocess.Popen[bytes]",
+        process: Spawned,
         stdin: bytes,
-        stack: ExitStack,
         stop: int | None,
+        selector: selectors.BaseSelector,
     ) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._input, self._output = process.stdin, process.stdout
+        self._process = process
         self._left = memoryview(stdin)
         self.tail = bytearray()
-        self._end = os.pidfd_open(process.pid)
-        stack.callback(os.close, self._end)
-        self._selector = stack.enter_context(selectors.DefaultSelector())
-        self._selector.register(self._end, selectors.EVENT_READ)
         self.stopped = False
         self._stop = stop
-        if stop is not None:
-            self._selector.register(stop, selectors.EVENT_READ)
-        for stream, events in (
-            (self._input, selectors.EVENT_WRITE),
-            (self._output, selectors.EVENT_READ),
-        ):
-            os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream, events)
+        self._selector = selector
+        for descriptor in (process.stdin, process.stdout):
+            os.set_blocking(descriptor, False)
+        self._input, self._output = process.stdin, process.stdout
+        for descriptor in (process.end, process.stdout, *([] if stop is None else [stop])):
+            selector.register(descriptor, selectors.EVENT_READ)
+        selector.register(process.stdin, selectors.EVENT_WRITE)
+        self._talks = True
 
     def until_end(self, deadline_s: float) -> bool:
         """Return whether the process has ended by ``deadline_s``, or before it is to stop."""
         while (left_s := deadline_s - time.monotonic()) > 0:
-            ready = [key.fileobj for key, _ in self._selector.select(left_s)]
+            ready = {key.fd for key, _ in self._selector.select(left_s)}
+            ended = self._process.end in ready
             if self._input in ready:
                 self._write()
-            if self._output in ready or self._end in ready:
-                self._read(to_the_end=self._end in ready)
-            if self._end in ready:
+            if self._output in ready or ended:
+                self._read(to_the_end=ended)
+            if ended:
                 return True
-            if self._stop is not None and self._stop in ready:
+            if self._stop in ready and self._stop is not None:
                 self.stopped = True
                 self._selector.unregister(self._stop)
                 return False
@@ -236,34 +219,30 @@ class _Watch:
 
     def _write(self) -> None:
         try:
-            self._left = self._left[os.write(self._input.fileno(), self._left[:_CHUNK]) :]
+            self._left = self._left[os.write(self._input, self._left[:_CHUNK]) :]
         except BlockingIOError:
             return
         except OSError:  # It does not want to know.
             self._left = self._left[:0]
         if not self._left:
             self._selector.unregister(self._input)
-            self._input.close()
+            self._input = -1
+            self._process.close_stdin()
 
     def _read(self, *, to_the_end: bool) -> None:
         # Bounded: somebody whom it has left behind may go on talking for ever.
         for _ in range(16 if to_the_end else 1):
-            if self._output.closed:
+            if not self._talks:
                 return
             try:
-                part = os.read(self._output.fileno(), _CHUNK)
+                part = os.read(self._output, _CHUNK)
             except BlockingIOError:
                 return
             if not part:
                 self._selector.unregister(self._output)
-                self._output.close()
+                self._talks = False
                 return
             self.tail = (self.tail + part)[-TAIL_BYTES:]
-
-
-def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 def _oom_score() -> int:
