@@ -86,15 +86,15 @@ def check_doubts(document: Document) -> Iterator[Problem]:
             yield document.at_value(place, text)
 
 
-def check_lacking(document: Document, home: Path) -> Iterator[Problem]:
-    """Yield the programs and users that are not here."""
-    for place, argv in _commands(document):
+def check_lacking(document: Document, home: Path, pattern: str = _CHECKS) -> Iterator[Problem]:
+    """Yield the programs and users of the checks at ``pattern`` that are not here."""
+    for place, argv in _commands(document, pattern):
         program = program_at(home, argv[0])
         if shutil.which(program) is None:
             text = f"there is no program {program!r} here now that can be executed"
             hint = ": each word must be an entry of its own" if " " in program else ""
             yield document.at_value(place, text + hint)
-    for place, user in document.select(f"{_CHECKS}.user", values.text):
+    for place, user in document.select(f"{pattern}.user", values.text):
         if not is_user(user):
             yield document.at_value(place, f"there is no user {user!r} here now")
 
@@ -226,8 +226,8 @@ def _targets(document: Document) -> Iterator[tuple[Place, IPAddress]]:
         yield place, ip_address(urlsplit(url).hostname or "")
 
 
-def _commands(document: Document) -> Iterator[tuple[Place, list[str]]]:
-    for place, argv in document.find(f"{_CHECKS}.exec"):
+def _commands(document: Document, pattern: str = _CHECKS) -> Iterator[tuple[Place, list[str]]]:
+    for place, argv in document.find(f"{pattern}.exec"):
         if isinstance(argv, tuple) and argv and all(isinstance(word, str) for word in argv):
             yield place, [*argv]
 

@@ -9,9 +9,11 @@ from pydantic import ValidationError
 
 from haagent.config.document import Document, read
 from haagent.config.explain import explain
+from haagent.config.group_checks import check_lacking
+from haagent.config.hooks import program_at
 from haagent.config.key import KeyFileError, read_node_key
 from haagent.config.node_model import NodeFile, ServiceCheckSection, ServiceSection
-from haagent.config.node_rules import contradictions, doubts
+from haagent.config.node_rules import CHECKS, contradictions, doubts
 from haagent.config.problems import ConfigurationError, Problem, in_file_order
 from haagent.config.rules import absent_interfaces, node_name
 from haagent.core.checks import (
@@ -55,12 +57,12 @@ def load_node(path: Path) -> LoadedNode:
     """
     document = read(path)
     file = _validate(document)
-    key_file = path.absolute().parent / file.key_file
+    home = path.absolute().parent
     return LoadedNode(
-        settings=_settings(file),
-        key_file=key_file,
+        settings=_settings(file, home),
+        key_file=home / file.key_file,
         doubts=tuple(doubts(document)),
-        lacking=tuple(_lacking(document, file, key_file)),
+        lacking=tuple(_lacking(document, file, home)),
     )
 
 
@@ -85,48 +87,50 @@ def _validate(document: Document) -> NodeFile:
     return file.model_copy(update={"node": node})
 
 
-def _lacking(document: Document, file: NodeFile, key_file: Path) -> Iterator[Problem]:
+def _lacking(document: Document, file: NodeFile, home: Path) -> Iterator[Problem]:
     """Yield what the node would miss or wait for if it started here and now."""
     try:
-        read_node_key(key_file, file.cluster, str(file.node))
+        read_node_key(home / file.key_file, file.cluster, str(file.node))
     except KeyFileError as error:
         yield document.at_value(("key_file",), str(error))
     yield from absent_interfaces(document, "heartbeat.paths.*.interface")
+    yield from check_lacking(document, home, CHECKS)
 
 
-def _settings(file: NodeFile) -> NodeSettings:
+def _settings(file: NodeFile, home: Path) -> NodeSettings:
     heartbeat = file.heartbeat.written()
     heartbeat["paths"] = tuple(NodePathSettings(**path.written()) for path in file.heartbeat.paths)
     mine: dict[str, Any] = {"node_class": file.class_, "address": file.address}
     return NodeSettings(
         node=str(file.node),
         cluster=file.cluster,
-        services=tuple(_service(name, section) for name, section in file.services.items()),
+        services=tuple(_service(name, section, home) for name, section in file.services.items()),
         **heartbeat,
         **{key: value for key, value in mine.items() if value is not None},
     )
 
 
-def _service(name: str, section: ServiceSection) -> ServiceSettings:
+def _service(name: str, section: ServiceSection, home: Path) -> ServiceSettings:
     keys = section.written() | {"name": name}
     if section.check:
-        keys["check"] = _check(name, section.check)
+        keys["check"] = _check(name, section.check, home)
     return ServiceSettings(**keys)
 
 
-def _check(name: str, section: ServiceCheckSection) -> CheckSettings:
+def _check(name: str, section: ServiceCheckSection, home: Path) -> CheckSettings:
     keys = section.written()
     for kind in ("tcp", "http", "exec", "user"):
         keys.pop(kind, None)
     interval = keys.setdefault("interval", DEFAULT_CHECK_INTERVAL)
     keys.setdefault("timeout", default_timeout(interval))
-    return CheckSettings(name=name, what=_what(section), **keys)
+    return CheckSettings(name=name, what=_what(section, home), **keys)
 
 
-def _what(section: ServiceCheckSection) -> TCPCheck | HTTPCheck | CommandCheck:
+def _what(section: ServiceCheckSection, home: Path) -> TCPCheck | HTTPCheck | CommandCheck:
     if section.tcp:
         return TCPCheck(*section.tcp)
     if section.http:
         return HTTPCheck(url=section.http)
     assert section.exec is not None, "there is one of them"
-    return CommandCheck(section.exec, section.user)
+    program, *arguments = section.exec
+    return CommandCheck((program_at(home, program), *arguments), section.user)

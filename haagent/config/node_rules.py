@@ -15,7 +15,7 @@ _KINDS: dict[str, frozenset[str]] = {
     "http": frozenset(),
     "exec": frozenset({"user"}),
 }
-_CHECKS = "services.*.check"
+CHECKS = "services.*.check"
 
 
 def contradictions(document: Document, node: str) -> Iterator[Problem]:
@@ -24,8 +24,8 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from _agents_or_group(document)
     yield from _repeated_paths(document)
     yield from _agents(document)
-    yield from one_kind(document, _CHECKS, _KINDS)
-    yield from short_timeouts(document, _CHECKS, DEFAULT_CHECK_INTERVAL)
+    yield from one_kind(document, CHECKS, _KINDS)
+    yield from short_timeouts(document, CHECKS, DEFAULT_CHECK_INTERVAL)
 
 
 def doubts(document: Document) -> Iterator[Problem]:

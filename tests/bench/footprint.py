@@ -52,7 +52,7 @@ def _idle(lab: Lab, cluster: Cluster, pair: Pair, seconds: float) -> list[tuple[
         (
             f"{pair[host].name}, {role}",
             f"{spent[host] / 1e9 / seconds * 3600:.1f}",
-            *_memory(pair[host].pids()),
+            *memory(pair[host].pids()),
         )
         for host, role in (("lb1", "master"), ("lb2", "backup"))
     ]
@@ -61,7 +61,8 @@ def _idle(lab: Lab, cluster: Cluster, pair: Pair, seconds: float) -> list[tuple[
     return rows
 
 
-def _memory(pids: Sequence[int]) -> tuple[str, ...]:
+def memory(pids: Sequence[int]) -> tuple[str, ...]:
+    """Return RSS, PSS and USS of all in MiB, and how many threads they have."""
     processes = [psutil.Process(pid) for pid in pids]
     used = [process.memory_full_info() for process in processes]
     sizes = (sum(u.rss for u in used), sum(u.pss for u in used), sum(u.uss for u in used))

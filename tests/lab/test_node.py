@@ -31,7 +31,7 @@ LATE = 40 * MS
 UNIT = CONFIGURATIONS.parent / "deploy" / "systemd" / "haagent-node.service"
 
 AGENT = """
-import socket, struct, sys, time
+import select, socket, struct, sys, time
 from pathlib import Path
 from haagent.config import read_key
 from haagent.core.identity import node_id
@@ -40,22 +40,28 @@ from haagent.wire.node import AgentEnd
 
 end = AgentEnd(read_key(Path(sys.argv[1])), "shop")
 interval_ms = int(sys.argv[2])
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    index = socket.if_nametoindex("eth0")
-    group = struct.pack("=4s4si", socket.inet_aton("224.0.0.254"), bytes(4), index)
-    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
-    s.bind(("", 6941))
-    print("listening", flush=True)
-    while True:
-        payload, (source, port) = s.recvfrom(2048)
-        print(time.monotonic_ns(), source, payload.hex(), flush=True)
+index = socket.if_nametoindex("eth0")
+v4 = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+group = struct.pack("=4s4si", socket.inet_aton("224.0.0.254"), bytes(4), index)
+v4.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+v6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+group = struct.pack("=16si", socket.inet_pton(socket.AF_INET6, "ff02::114"), index)
+v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+for sock in v4, v6:
+    sock.bind(("", 6941))
+print("listening", flush=True)
+while True:
+    for sock in select.select([v4, v6], [], [])[0]:
+        payload, source = sock.recvfrom(2048)
+        print(time.monotonic_ns(), source[0], payload.hex(), flush=True)
         heard = end.decode(payload)
         if interval_ms and (heard.nonce, heard.interval_ms) != (77, interval_ms):
             ack = NodeAck(
                 destination=heard.sender, agent=node_id("lb1"), boot=heard.boot, nonce=77,
                 sequence=heard.sequence, interval_ms=interval_ms, jitter_ms=interval_ms // 10,
             )
-            s.sendto(end.encode(ack), (source, port))
+            sock.sendto(end.encode(ack), source)
 """
 """Hears heartbeats where an agent does, and answers as one that dictates an interval, if any."""
 
@@ -101,10 +107,9 @@ class Ear:
         found = []
         # What stands behind the last line feed is not whole yet.
         for line in self.process.log_text().split("\n")[1:-1]:
-            at_ns, source, payload = line.split()
+            at_ns, _source, payload = line.split()
             heartbeat = self.scene.end.decode(bytes.fromhex(payload))
             assert not isinstance(heartbeat, Discard), heartbeat
-            assert source == "192.0.2.21"
             if int(at_ns) >= since_ns:
                 found.append(Heard(int(at_ns), heartbeat))
         return found
@@ -210,6 +215,28 @@ def test_an_agent_that_dictates_is_obeyed_and_answered_at_once(scene: Scene) -> 
     assert all(gap <= 220 * MS + LATE for gap in gaps), gaps
     # A restless machine is told of in between.
     assert sum(gap >= 180 * MS - LATE for gap in gaps) >= 2, gaps
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        ('interface: eth0, group: "ff02::114"', "2001:db8::21"),
+        ("interface: eth0, agents: [192.0.2.11]", "192.0.2.21"),
+        ('interface: eth0, agents: ["2001:db8::11"]', "2001:db8::21"),
+    ],
+    ids=["multicast by IPv6", "unicast", "unicast by IPv6"],
+)
+def test_every_kind_of_path_leads_to_the_agents_and_back(
+    scene: Scene, path: str, address: str
+) -> None:
+    scene.node.configure(node_text("app1").replace("interface: eth0", path))
+    ear = scene.listen(interval_ms=300)
+    scene.node.start()
+
+    heartbeat = ear.until(2)[-1].heartbeat
+
+    assert (heartbeat.nonce, heartbeat.interval_ms) == (77, 300)
+    assert str(heartbeat.address) == address
 
 
 def test_a_service_that_fails_is_told_of_at_once_and_so_is_its_return(scene: Scene) -> None:

@@ -323,6 +323,21 @@ def test_the_key_of_this_node_is_no_warning_and_a_cluster_key_is(tmp_path: Path)
     assert "is a cluster key, which belongs on the agents alone" in first.text
 
 
+def test_a_program_begins_at_the_directory_of_the_file_and_is_missed(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD.replace("[/bin/true]", "[bin/gone]").replace("nobody", "nobody0"))
+
+    loaded = load_node(file)
+
+    check = loaded.settings.services[1].check
+    assert check is not None
+    assert check.what == CommandCheck((str(tmp_path / "bin/gone"),), "nobody0")
+    texts = [each.text for each in loaded.lacking if each.place[0] == "services"]
+    assert texts == [
+        f"there is no program '{tmp_path}/bin/gone' here now that can be executed",
+        "there is no user 'nobody0' here now",
+    ]
+
+
 def test_a_group_that_switches_drop_is_a_doubt(tmp_path: Path) -> None:
     text = SMALLEST.replace("eth0}", "eth0, group: 239.1.1.1}")
 
