@@ -25,6 +25,7 @@ from tests.bench import (
     nodes,
     packets,
     restart,
+    sender,
     stability,
     startup,
     takeover,
@@ -47,6 +48,7 @@ _SECTIONS = (
     "fleet",
     "haproxy",
     "nodes",
+    "sender",
 )
 
 _PREFACE = """\
@@ -131,6 +133,7 @@ def _sections(
         "fleet": lambda: fleet.measure(lab, given.idle),
         "haproxy": lambda: haproxy_lists.measure(lab, given.idle),
         "nodes": lambda: nodes.measure(lab, cluster, haagent, given.minutes),
+        "sender": lambda: sender.measure(lab, cluster, haagent["lb1"].agent, given.idle),
     }
 
 
