@@ -1,7 +1,6 @@
 """The adapters of the local HAProxy as one: each gets what is wanted, and runs by itself."""
 
 import os
-import pwd
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 
@@ -100,6 +99,6 @@ def _held(held: Held) -> pb.Server:
 
 def _run(words: Sequence[str], timeout_s: float) -> str:
     """Run a command as whoever the agent is; return why it failed, as HAProxy tells it."""
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    ended = programs.run(words, timeout_s=timeout_s, user=user)
+    as_root = "root" if os.geteuid() == 0 else None  # Who runs the agent as root means it.
+    ended = programs.run(words, timeout_s=timeout_s, user=as_root)
     return "" if ended.ok else alerts(ended.output) or ended.text

@@ -334,6 +334,7 @@ def test_what_the_operator_wrote_after_a_change_was_cut_short_is_not_lost(haprox
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
         ("{% include '/etc/passwd' %}", "/etc/passwd"),
         ("{{ 1 // 0 }}", "by zero"),
+        ("backend app\nserver one 192.0.2.1:80\n# {{ '\\ud800' }}", "surrogates not allowed"),
         ("{% for a in range(99999) %}{{ 'x' * 9999 }}{% endfor %}", "makes no end of text"),
     ],
 )

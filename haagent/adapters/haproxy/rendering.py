@@ -33,7 +33,11 @@ def render(template: Path | None, current: bytes | None, backends: Sequence[Back
         source = f"what {template} makes" if template else "the file"
         message = f"{source} is not what is wanted: {missing}"
         raise RenderError(message)
-    return text.encode("utf-8", "surrogateescape")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        message = f"{template}: {error.reason}: {error.object[error.start]!r}"
+        raise RenderError(message) from None
 
 
 def _rewrite(current: bytes | None, backends: Sequence[Backend]) -> str:
