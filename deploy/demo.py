@@ -35,6 +35,7 @@ from haagent.lab.cluster import (
     start_services,
 )
 from haagent.lab.errors import LabError
+from haagent.lab.nodes import Node, node_text
 from haagent.lab.probes import Probes, probe_http
 from haagent.lab.process import Process
 from haagent.lab.topology import Lab
@@ -77,7 +78,12 @@ class Demo:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._say("building switch, lb1, lb2, app1, app2 and client in network namespaces")
         self._cluster: Cluster = build(lab)
-        self._agents: dict[str, Agent] = install_agents(self._cluster, example("by-role"))
+        self._agents: dict[str, Agent] = install_agents(self._cluster, example("nodes"))
+        key_file = self._agents["lb1"].key_file
+        self._nodes = {
+            name: Node(host, node_text(name, check="{http: 'http://127.0.0.1:8080/'}"), key_file)
+            for name, host in self._cluster.apps.items()
+        }
         self._watches: dict[str, Process] = {}
         self._probes: Probes = probe_http(self._cluster.client, VIP_IPV4, rate=REQUESTS_PER_S)
 
@@ -88,6 +94,8 @@ class Demo:
             self._host_dies()
             self._host_returns()
             self._agent_is_killed()
+            self._app_server_dies()
+            self._app_server_returns()
             self._agent_is_stopped()
         self._console.print(self._screen(), self._summary())
         return all(result.as_expected for result in self._results)
@@ -103,7 +111,10 @@ class Demo:
         self._say("starting haagent on lb1 (priority 150) and lb2 (priority 100)")
         for agent in self._agents.values():
             agent.start()
-        self._serves("lb1", peer="lb2")
+        self._say("starting haagent node on app1 and app2, each with a key of its own")
+        for node in self._nodes.values():
+            node.start()
+        self._serves("lb1")
         self._serving_since_ns = time.monotonic_ns()
         self._say(f"lb1 is master and holds {VIP_IPV4}: the client gets its answers through it")
         self._pause()
@@ -123,7 +134,7 @@ class Demo:
         before = self._servers("lb1")
         back_ns = time.monotonic_ns()
         self._agents["lb1"].start()
-        self._serves("lb1", peer="lb2")
+        self._serves("lb1")
         self._moved("(b) host returns", back_ns, "lb1", before)
 
     def _agent_is_killed(self) -> None:
@@ -135,30 +146,61 @@ class Demo:
         self._taken_over("(c) agent killed", fault_ns, before)
         self._say("    and lb1's agent is started again, as systemd does it too")
         self._agents["lb1"].start()
-        self._serves("lb1", peer="lb2")
+        self._serves("lb1")
         self._pause()
 
+    def _app_server_dies(self) -> None:
+        self._announce("(d) app2 dies: its web server and its haagent node are killed")
+        before = self._servers("lb1")
+        fault_ns = self._nodes["app2"].process.kill()
+        self._web_server("app2").kill()
+        took_ms = (self._on_both(lambda servers: "app2" not in servers) - fault_ns) / 1e6
+        step = "(d) app server dies"
+        self._finish(step, "lb1", before, since_ns=fault_ns, took_ms=took_ms, limit_ms=3300)
+
+    def _app_server_returns(self) -> None:
+        self._announce("(e) app2 is back, and begins with a tenth of its share of the requests")
+        before = self._servers("lb1")
+        app2 = self._cluster.apps["app2"]
+        app2.start_module("webserver", "haagent.lab.webserver", "app2", "8080")
+        started_ns = time.monotonic_ns()
+        self._nodes["app2"].start()
+        took_ms = (self._on_both(lambda servers: "app2" in servers) - started_ns) / 1e6
+        step = "(e) app server returns"
+        self._finish(step, "lb1", before, since_ns=started_ns, took_ms=took_ms, limit_ms=4000)
+
     def _agent_is_stopped(self) -> None:
-        self._announce("(d) the agent on lb1 is stopped cleanly: it hands over first")
+        self._announce("(f) the agent on lb1 is stopped cleanly: it hands over first")
         before = self._servers("lb2")
         start_ns = time.monotonic_ns()
         self._agents["lb1"].process.stop()
-        self._serves("lb2", peer=None)
-        self._moved("(d) clean stop", start_ns, "lb2", before)
+        self._serves("lb2")
+        self._moved("(f) clean stop", start_ns, "lb2", before)
 
-    def _serves(self, master: str, *, peer: str | None) -> None:
+    def _serves(self, master: str) -> None:
         """Wait until ``master`` answers the client, with the list that its file says."""
         self._until(lambda: self._answers_come_from(master), 10, f"{master} serves {VIP_IPV4}")
-        wanted = {"app1", "app2", f"{master}-local", "spare"}
-        wanted |= {f"{peer}-local"} if peer else set()
+        wanted = {"app1", "app2", "spare"}
         self._until(lambda: self._servers(master) == wanted, 5, f"HAProxy on {master}: {wanted}")
+
+    def _web_server(self, name: str) -> Process:
+        processes = self._cluster.apps[name].processes
+        return [each for each in processes if each.name.startswith("webserver")][-1]
+
+    def _on_both(self, condition: Callable[[set[str]], bool]) -> int:
+        """Wait until the HAProxy of each balancer is so; return the instant."""
+        hosts = [*self._agents]
+        self._until(
+            lambda: all(condition(self._servers(name)) for name in hosts), 10, "both HAProxys"
+        )
+        return time.monotonic_ns()
 
     # What is measured, from outside.
 
     def _taken_over(self, step: str, fault_ns: int, before: set[str]) -> None:
         """An unplanned move to lb2: the time from the fault to its first answer."""
         took_ns = self._until(lambda: self._probes.gap_after(fault_ns, by="lb2"), 5, "lb2 answers")
-        self._serves("lb2", peer=None)
+        self._serves("lb2")
         self._finish(step, "lb2", before, since_ns=fault_ns, took_ms=took_ns / 1e6, limit_ms=1000)
 
     def _moved(self, step: str, start_ns: int, master: str, before: set[str]) -> None:
@@ -280,7 +322,8 @@ class Demo:
             )
         table.caption = (
             "ms: in (a) and (c) from the fault to the first answer through the new master,\n"
-            "in (b) and (d) the longest pause between two answers.  failed: of 100 requests/s."
+            "in (b) and (f) the longest pause between two answers, in (d) and (e) until both\n"
+            "HAProxys have taken note.  failed: of 100 requests/s."
         )
         table.caption_justify = "left"
         return table

@@ -39,7 +39,7 @@ class Fleet:
 
     def weights(self, balancer: str = "lb1") -> dict[str, int]:
         servers = self.site.cluster.haproxies[balancer].servers("app")
-        return {name: server.weight for name, server in servers.items()}
+        return {name: server.weight for name, server in servers.items() if name in BOTH}
 
     def wait(
         self, balancer: str, condition: Callable[[dict[str, int]], bool], deadline_s: float = 15
@@ -65,7 +65,8 @@ class Fleet:
 
 def shares(probes: Probes, since_ns: int) -> Counter[str]:
     """How often each app server has answered a request that was sent since then."""
-    return Counter(o.detail for o in probes.outcomes() if o.ok and o.sent_ns >= since_ns)
+    answers = (o.detail for o in probes.outcomes() if o.ok and o.sent_ns >= since_ns)
+    return Counter(who for who in answers if who in BOTH)
 
 
 def test_a_killed_node_is_out_of_both_haproxys_in_time_and_begins_slowly_when_it_is_back(
