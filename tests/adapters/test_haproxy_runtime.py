@@ -540,6 +540,58 @@ def test_a_frozen_haproxy_gets_the_newest_list_when_it_goes_on(haproxy: HAProxy)
     play(haproxy.socket, story)
 
 
+# A long list, which is looked at seldom
+
+
+def look_later(watched: Watched) -> None:
+    """As if the last look had taken very long: the next is due in a minute."""
+    watched.runtime._due = time.monotonic() + 60
+
+
+def test_another_process_is_noticed_before_the_next_look_is_due(haproxy: HAProxy) -> None:
+    haproxy.start()
+
+    async def story(watched: Watched) -> None:
+        await watched.want(app(ONE, TWO))
+        look_later(watched)
+        haproxy.reload()
+        await until(lambda: list(haproxy.servers()) == ["one", "two"])
+
+    play(haproxy.socket, story)
+
+
+def test_a_death_does_not_wait_for_the_next_look_and_a_weight_does(haproxy: HAProxy) -> None:
+    haproxy.start()
+
+    async def story(watched: Watched) -> None:
+        await watched.want(app(ONE, TWO))
+        look_later(watched)
+        lighter = replace(ONE, weight=7)
+        watched.runtime.want((app(lighter, TWO),))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await watched.has(app(lighter, TWO))
+        assert "w=100" in haproxy.servers()["one"]
+        async with asyncio.timeout(1):
+            await watched.want(app(lighter))
+
+    play(haproxy.socket, story)
+
+
+def test_what_somebody_else_did_meanwhile_is_found_by_the_next_change(haproxy: HAProxy) -> None:
+    """The change is made from an old table: what is refused for that is tried from a new one."""
+    haproxy.start()
+
+    async def story(watched: Watched) -> None:
+        await watched.want(app(ONE, TWO))
+        look_later(watched)
+        haproxy.ask("disable server app/one; del server app/one")
+        await watched.want(app(replace(ONE, port=9001)))
+        assert list(haproxy.servers()) == ["one"]
+
+    play(haproxy.socket, story)
+
+
 # Refusals
 
 
