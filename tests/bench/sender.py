@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 from haagent.lab.agents import Agent
 from haagent.lab.cluster import Cluster
@@ -18,7 +19,7 @@ _CHECKS = {
     "no check": "",
     "tcp each 2 s": '{tcp: "127.0.0.1:8080"}',
     "http each 2 s": '{http: "http://127.0.0.1:8080/"}',
-    "exec each 2 s": "{exec: [true], user: root}",
+    "exec each 2 s": '{exec: ["true"], user: root}',
 }
 
 
@@ -43,9 +44,13 @@ def _rows(lab: Lab, cluster: Cluster, node: Node, seconds: float) -> Iterator[tu
         print(f"node: {name}", flush=True)
         node.configure(node_text("app1", check=check))
         process = node.start()
-        lab.wait_until(process.log_text, 10, "it sends")
+        lab.wait_until(partial(_sends, process), 10, "it sends")
         yield (f"haagent node, {name}", *_costs(process, seconds))
         process.stop()
+
+
+def _sends(process: Process) -> bool:
+    return "sends heartbeats" in process.log_text()
 
 
 def _costs(process: Process, seconds: float) -> tuple[str, ...]:
