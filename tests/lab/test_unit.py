@@ -64,6 +64,24 @@ def test_without_one_of_its_grants_something_is_missing_and_told(
     assert complaint in told
 
 
+def test_the_unit_grants_what_checks_take(lab: Lab, agent: Agent) -> None:
+    """An echo takes a raw socket, and a process of somebody else must be visible."""
+    gateway = lab.add_host("gw", 1)
+    asleep = gateway.start("sleeper", "setpriv", "--reuid=65534", "sleep", "1000")
+    (agent.host.directory / "pid").write_text(str(asleep.pid))
+    checks = "gateway: {ping: 192.0.2.1}, name: {process: sleep}, number: {pidfile: pid}"
+    text = agent.configuration_file.read_text()
+    agent.configure(text.replace("    priority:", f"    checks: {{{checks}}}\n    priority:"))
+
+    assert complaints(lab, agent, *granted()) == []
+
+    status = agent.status()
+    assert status is not None
+    told = {check["name"]: check["passed"] for check in status["groups"][0]["checks"]}
+    assert told == {"gateway": True, "name": True, "number": True}
+    assert "ProtectProc" not in dict(re.findall(r"^(\w+)=(.*)$", UNIT.read_text(), re.MULTILINE))
+
+
 @pytest.mark.parametrize("without", ["CAP_NET_ADMIN", "CAP_NET_RAW"])
 def test_without_what_an_address_takes_the_agent_ends(agent: Agent, without: str) -> None:
     process = agent.start(*granted(without))
