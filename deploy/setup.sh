@@ -3,6 +3,7 @@
 #
 # become_root "$0" "$@"        go on as root, through sudo where that is needed
 # install_packages NAME...     apt packages that are missing; starts and enables no service
+# fetch_tool PACKAGE FILE DIR  one file of an apt package, without its installation
 # make_environment DIR EXTRAS  a virtual environment with haagent and its extras: "" or "[dev]"
 
 set -euo pipefail
@@ -44,6 +45,22 @@ install_packages() {
   for name in "${missing[@]}"; do
     if [ -e "/lib/systemd/system/$name.service" ]; then keep_disabled "$name"; fi
   done
+}
+
+# For a tool that comes with a server: nothing of that is wanted here.
+fetch_tool() {
+  local package=$1 file=$2 directory=$3 copy
+  [ -x "$directory/${file##*/}" ] && return
+  echo "fetching ${file##*/} of $package into $directory"
+  copy=$(mktemp -d)
+  if (
+    cd "$copy"
+    { apt-get -qq download "$package" || { apt-get -qq update && apt-get -qq download "$package"; }; } &&
+      dpkg-deb -x ./*.deb . && install -m 755 "$file" "$directory"
+  ) >/dev/null 2>&1; then rm -rf "$copy"; else
+    rm -rf "$copy"
+    echo "could not fetch $package; what needs it is skipped, and the summary says so"
+  fi
 }
 
 # Nor is a service that came along to start at the next boot.

@@ -19,10 +19,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from haagent.cli.control_socket import control_socket
-from haagent.cli.status import agents_in, is_demoted, masters, values_of
+from haagent.cli.status import agents_in, is_demoted, masters
 from haagent.cli.status_screen import columns, duration, indented, terminal, title
 from haagent.control import haagent_pb2 as pb
 from haagent.control.client import AgentUnreachable, fetch_status
+from haagent.control.plain import values_of
 
 _TIMEOUT_S = 3.0
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.table import Table
 
 from haagent.cli.control_socket import control_socket
-from haagent.cli.status import values_of
 from haagent.cli.status_screen import columns, endpoint, terminal
 from haagent.control import haagent_pb2 as pb
 from haagent.control.client import AgentUnreachable, fetch_haproxy
+from haagent.control.plain import values_of
 
 _TIMEOUT_S = 10.0
 """HAProxy itself is given 2 s for each backend that it does not answer for."""

@@ -11,10 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.protobuf.message import Message
-
 from haagent.cli.control_socket import control_socket
-from haagent.control import haagent_pb2 as pb
+from haagent.control import haagent_pb2 as pb, plain
 from haagent.control.client import AgentUnreachable, fetch_status, watch
 from haagent.core.identity import HEALTHY
 
@@ -65,7 +63,7 @@ def masters(group: str, reply: pb.StatusReply) -> list[str]:
 
 def _show(reply: pb.StatusReply, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(values_of(reply), indent=2))
+        print(plain.as_json(reply))
     else:
         from haagent.cli.status_screen import show  # noqa: PLC0415
 
@@ -75,31 +73,11 @@ def _show(reply: pb.StatusReply, as_json: bool) -> None:
 def _show_all(replies: Iterator[pb.StatusReply], as_json: bool) -> None:
     if as_json:
         for reply in replies:
-            print(json.dumps(values_of(reply)), flush=True)
+            print(json.dumps(plain.values_of(reply)), flush=True)
     else:
         from haagent.cli.status_screen import show_live  # noqa: PLC0415
 
         show_live(replies)
-
-
-def values_of(message: Message) -> dict[str, object]:
-    """Return ``message`` as JSON values: every field, null where it is absent.
-
-    Not protobuf's own JSON mapping: that makes strings of 64-bit numbers and leaves absent
-    fields out, and both trip scripts.
-    """
-    plain: dict[str, object] = {}
-    for field in message.DESCRIPTOR.fields:
-        value = getattr(message, field.name)
-        if field.has_presence and not message.HasField(field.name):
-            plain[field.name] = None
-        elif field.message_type is None:
-            plain[field.name] = list(value) if field.is_repeated else value
-        elif field.is_repeated:
-            plain[field.name] = [values_of(item) for item in value]
-        else:
-            plain[field.name] = values_of(value)
-    return plain
 
 
 def _troubles(reply: pb.StatusReply) -> list[str]:

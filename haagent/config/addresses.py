@@ -9,7 +9,7 @@ from typing import NamedTuple
 from haagent.config.values import text
 from haagent.core.settings import IPAddress, IPInterface
 
-_ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\]]+:[^\]]+)\]|(?P<v4>[0-9.]+)):(?P<port>[0-9]{1,5})")
+_ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\]]*:[^\]]*)\]|(?P<v4>[0-9.]+)):(?P<port>[0-9]{1,5})")
 
 _URL = re.compile(r"https?://(?P<host>[0-9.]+|\[[^\]]+\])(?::(?P<port>[0-9]{1,5}))?(?:/[!-~]*)?")
 
@@ -19,6 +19,10 @@ class Endpoint(NamedTuple):
 
     address: IPAddress
     port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
 
 
 def virtual_address(raw: object) -> IPInterface:
@@ -78,6 +82,19 @@ def url(raw: object) -> str:
         )
     endpoint(f"{found['host']}:{found['port'] or 80}")
     return text(raw)
+
+
+def listener(raw: object) -> Endpoint:
+    """Return address and port that the agent itself is to listen on."""
+    found = _ENDPOINT.fullmatch(text(raw))
+    if not found:
+        raise ValueError("must be IP:port, as in 127.0.0.1:6942 or '[::1]:6942'")
+    address = _address(found["v6"] or found["v4"])
+    if address.is_multicast:
+        raise ValueError("must be an address of this host, not a multicast address")
+    if not 1 <= int(found["port"]) <= 65_535:
+        raise ValueError("must have a port 1..65535")
+    return Endpoint(address, int(found["port"]))
 
 
 def _address(written: str) -> IPAddress:

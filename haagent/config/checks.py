@@ -12,6 +12,7 @@ from haagent.config.document import Document
 from haagent.config.group_checks import check_contradictions, check_doubts
 from haagent.config.haproxy_file import file_contradictions
 from haagent.config.hooks import hook_contradictions, hook_doubts
+from haagent.config.http import listener_contradictions
 from haagent.config.model import File
 from haagent.config.nodes import node_contradictions, node_doubts
 from haagent.config.notifications import notification_contradictions
@@ -40,6 +41,7 @@ def contradictions(document: Document, node: str) -> Iterator[Problem]:
     yield from _sockets(document)
     yield from node_contradictions(document)
     yield from check_contradictions(document)
+    yield from listener_contradictions(document)
     yield from hook_contradictions(document)
     yield from file_contradictions(document)
     yield from notification_contradictions(document)

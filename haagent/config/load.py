@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from haagent.config import values
+from haagent.config.addresses import Endpoint
 from haagent.config.checks import contradictions, doubts
 from haagent.config.document import Document, read
 from haagent.config.explain import explain
@@ -55,6 +56,8 @@ class Loaded:
     state_dir: Path
     control_socket: Path
     notifications: tuple[NotificationSettings, ...] = ()
+    http: tuple[Endpoint, ...]
+    """Where metrics and the like are served; empty: nowhere."""
     doubts: tuple[Problem, ...]
     """What works but seldom as meant."""
     lacking: tuple[Problem, ...]
@@ -87,6 +90,7 @@ def load(path: Path) -> Loaded:
         notifications=tuple(
             notification_settings(section, home) for section in file.notifications or ()
         ),
+        http=file.http.listen if file.http else (),
         doubts=tuple(doubts(document)),
         lacking=(
             *_lacking(document, key_file),

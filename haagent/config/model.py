@@ -44,6 +44,7 @@ HostAddress: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.host)]
 MulticastGroup: TypeAlias = Annotated[IPAddress, PlainValidator(addresses.multicast_group)]
 Preemption: TypeAlias = Annotated[values.Preemption, PlainValidator(values.preemption)]
 Endpoint: TypeAlias = Annotated[addresses.Endpoint, PlainValidator(addresses.endpoint)]
+Listener: TypeAlias = Annotated[addresses.Endpoint, PlainValidator(addresses.listener)]
 Interval: TypeAlias = Annotated[
     DurationNs, PlainValidator(values.duration(milliseconds(10), seconds(4)))
 ]
@@ -236,6 +237,10 @@ class NotificationSection(Section):
     limit: Limit | None = None
 
 
+class HttpSection(Section):
+    listen: Annotated[tuple[Listener, ...], Filled]
+
+
 class File(Section):
     node: Name | None = None
     cluster: Name
@@ -248,3 +253,4 @@ class File(Section):
     nodes: NodesSection | None = None
     fence: FenceSection | None = None
     notifications: Annotated[tuple[NotificationSection, ...], Filled] | None = None
+    http: HttpSection | None = None

@@ -4,6 +4,7 @@ Order of what follows from a change of role: release, then say; claim, then say,
 announce (an address is announced when the kernel confirms it).
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -99,6 +100,8 @@ class Group:
         """The last master, as it was told."""
         self.cause: int | None = None
         """Number of the record that the next change of master follows from."""
+        self.changes: Counter[tuple[State, RoleReason]] = Counter()
+        """How often this agent has come into each state for each reason."""
         self._asked_for: MonoNs | None = None
         """The end of listening before which we have asked for the addresses."""
         self._reserved = NO_TERM
@@ -309,6 +312,7 @@ class Group:
     def _role_changed(self, now: Moment, before: State) -> None:
         election = self.election
         self._heartbeat_due = now.mono
+        self.changes[election.state, election.reason] += 1
         self.cause = self._journal.record(
             now,
             "role.changed",

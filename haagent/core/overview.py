@@ -9,7 +9,7 @@ from haagent.core.membership import Membership
 from haagent.core.messages import RoleReason
 from haagent.core.peer import Peer, View
 from haagent.core.settings import AgentSettings
-from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleStatus
+from haagent.core.status import GroupStatus, PathStatus, PeerStatus, RoleChanges, RoleStatus
 from haagent.core.units import MonoNs, milliseconds
 
 
@@ -48,6 +48,10 @@ class Overview:
             addresses=group.ownership.status(),
             preempts_at=election.preempts_at,
             checks=group.health.status(),
+            changes=tuple(
+                RoleChanges(state=state, reason=reason, count=count)
+                for (state, reason), count in group.changes.items()
+            ),
         )
 
     def _peer(self, peer: Peer) -> PeerStatus:

@@ -66,6 +66,15 @@ class CheckRuns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleChanges:
+    """How often, since the start, an agent has come into a state for a reason."""
+
+    state: State
+    reason: RoleReason
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStatus:
     """This agent in one group."""
 
@@ -75,6 +84,7 @@ class GroupStatus:
     preempts_at: MonoNs | None
     """When it asks a lesser master for a handover, if it is to."""
     checks: tuple[CheckStatus, ...] = ()
+    changes: tuple[RoleChanges, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Adapters only post events; nobody calls into the core from a callback.
 """
 
 import asyncio
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -16,12 +17,22 @@ from haagent.core.units import DurationNs, Moment, MonoNs, between, later, secon
 LATENESS_WINDOW = seconds(30)
 
 
+LATENESS_BOUNDS = tuple(
+    DurationNs(us * 1_000)
+    for us in (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000)
+)
+"""Upper ends of the buckets: a tenth of the usual intervals, 5 ms and 20 ms, is among them."""
+
+
 class Lateness:
-    """The latest wake-up of the last 30 to 60 seconds."""
+    """The latest wake-up of the last 30 to 60 seconds, and how many were how late."""
 
     def __init__(self) -> None:
         self._before = self._worst = DurationNs(0)
         self._window_end = MonoNs(0)
+        self.counts = [0] * (len(LATENESS_BOUNDS) + 1)
+        """Since the start, by :data:`LATENESS_BOUNDS`; the last is what was later than all."""
+        self.sum = DurationNs(0)
 
     def add(self, now: MonoNs, lateness: DurationNs) -> None:
         """Count one wake-up; negative lateness is an early one and counts as none."""
@@ -29,6 +40,9 @@ class Lateness:
             self._before, self._worst = self._worst, DurationNs(0)
             self._window_end = later(now, LATENESS_WINDOW)
         self._worst = max(self._worst, lateness)
+        if lateness >= 0:
+            self.counts[bisect_left(LATENESS_BOUNDS, lateness)] += 1
+            self.sum = DurationNs(self.sum + lateness)
 
     @property
     def worst(self) -> DurationNs:
@@ -89,5 +103,5 @@ class Driver:
 
     def _measure(self, moment: Moment) -> None:
         due = self._agent.deadline()
-        late = DurationNs(0) if due is None else between(due, moment.mono)
-        self.lateness.add(moment.mono, late)
+        if due is not None:
+            self.lateness.add(moment.mono, between(due, moment.mono))

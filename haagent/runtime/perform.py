@@ -49,6 +49,7 @@ from haagent.runtime import log
 from haagent.runtime.discards import Discards
 from haagent.runtime.fleet import Fleet
 from haagent.runtime.haproxy import HAProxy
+from haagent.runtime.telemetry import Telemetry
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import encode
 
@@ -77,6 +78,7 @@ class Performer:
         haproxy: HAProxy | None,
         state: StateFile,
         discards: Discards,
+        telemetry: Telemetry,
         post: Callable[[Event], None],
     ) -> None:
         self.serve([group.name for group in settings.groups], keyring)
@@ -93,6 +95,7 @@ class Performer:
         self._haproxy = haproxy
         self._state = state
         self._discards = discards
+        self._telemetry = telemetry
         self._post = post
         self._lifetime = LAST_NET
         if fence.level is FenceLevel.LIFETIME:
@@ -153,6 +156,8 @@ class Performer:
         if source is not None:
             payload = encode(action.datagram, self._keyring, source)
             left = self._datagrams.send(header.path, action.destination, payload)
+            if left:
+                self._telemetry.sent(header.path, action.datagram.body)
         self._left[header.group] = left or self._left.get(header.group, False)
 
     def _watch(self, action: WatchProcesses | WatchChecks) -> None:

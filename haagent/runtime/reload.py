@@ -78,6 +78,8 @@ def changes(old: Loaded, new: Loaded) -> list[str]:
         lines.append("app nodes as the file has them")
     if new.notifications != old.notifications:
         lines.append("notifications as the file has them")
+    if new.http != old.http:
+        lines.append(f"http: listens on {', '.join(map(str, new.http)) or 'nothing'}")
     return lines
 
 

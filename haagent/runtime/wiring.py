@@ -42,17 +42,20 @@ from haagent.core.identity import boot_id, group_id
 from haagent.core.messages import Discard
 from haagent.core.settings import AgentSettings, FenceLevel
 from haagent.core.units import DurationNs, between
+from haagent.observe.child import Observer
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
 from haagent.runtime.fleet import Fleet
 from haagent.runtime.haproxy import HAProxy
 from haagent.runtime.log import logger
+from haagent.runtime.observing import answers
 from haagent.runtime.perform import Performer
 from haagent.runtime.places import Place, by_interface, kept_addresses, places
 from haagent.runtime.release import release_leftovers
 from haagent.runtime.reload import Outcome, RefusedError, changes, examine, names_of
 from haagent.runtime.restart import FENCE_NAME, prepare
 from haagent.runtime.steering import Steering
+from haagent.runtime.telemetry import Telemetry
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import decode
 
@@ -107,6 +110,19 @@ class Daemon:
         self._netlink = Netlink(addresses, post, settings.heartbeat.interval)
         self._fence = Fence(addresses, settings.fence)
         self._frames = LinkFrames(addresses, post)
+        self._telemetry = Telemetry(settings.heartbeat, self._started)
+        self._observer = Observer(
+            answers(
+                status=self._agent.status,
+                runtime=self._facts,
+                interval=settings.heartbeat.interval,
+                fence=self._fence,
+                lateness=self._driver.lateness,
+                telemetry=self._telemetry,
+            ),
+            lambda level, text: logger.log(level, "http: %s", text),
+        )
+        self._observer.serve(tuple(map(str, loaded.http)))
         self._datagrams = Datagrams(
             settings.heartbeat,
             frozenset(address for _, address in guarded),
@@ -150,6 +166,7 @@ class Daemon:
             haproxy=self._haproxy,
             state=self._state,
             discards=self._discards,
+            telemetry=self._telemetry,
             post=post,
         )
 
@@ -173,6 +190,8 @@ class Daemon:
                 self._start_time = between(process.started(), clock.now().mono)
                 logger.info("ready: %s", self._config)
                 self._systemd.ready(self._roles())
+                # Not before: the start of a process would make the first heartbeat late.
+                tasks.append(group.create_task(self._observer.run()))
                 kept = (await self._driver.run(self._performer.perform, self._observe)).kept
                 limit_s = LAST_RESTART_S if kept else LAST_STOP_S
                 await asyncio.gather(
@@ -310,11 +329,14 @@ class Daemon:
             )
             self._serve_also(loaded.settings)
         except (ConfigurationError, KeyFileError, RefusedError, OSError) as error:
+            self._telemetry.reloaded(clock.now(), accepted=False)
             await self._driver.settle(SettingsRejected(str(error)))
             unusable = isinstance(error, ConfigurationError | KeyFileError)
             return Outcome.INVALID if unusable else Outcome.REFUSED, str(error).splitlines()
         self._loaded = loaded
         self._fleet.change(loaded.settings.nodes)
+        self._observer.serve(tuple(map(str, loaded.http)))
+        self._telemetry.reloaded(clock.now(), accepted=True)
         await self._driver.settle(SettingsChanged(loaded.settings))
         if self._haproxy is not None and loaded.settings.haproxy is not None:
             self._haproxy.reconfigure(loaded.settings.haproxy)
@@ -366,6 +388,7 @@ class Daemon:
         if isinstance(result, Discard):
             self._discards.count(received.received_at, source, result.reason, result.detail)
             return False
+        self._telemetry.received(received.path, result.body)
         self._driver.post(
             DatagramReceived(
                 path=received.path,
@@ -403,7 +426,10 @@ class Daemon:
         return await self._haproxy.inspect(status)
 
     def _view(self) -> StatusReply:
-        facts = RuntimeFacts(
+        return status_reply(self._agent.status(), clock.now(), self._facts())
+
+    def _facts(self) -> RuntimeFacts:
+        return RuntimeFacts(
             version=VERSION,
             pid=os.getpid(),
             started=self._started.mono,
@@ -414,7 +440,6 @@ class Daemon:
             fence_refused=self._fence.refused,
             checks=self._checks.runs(),
         )
-        return status_reply(self._agent.status(), clock.now(), facts)
 
 
 async def _within_reason(read: Callable[[], T]) -> T:

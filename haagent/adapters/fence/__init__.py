@@ -78,6 +78,8 @@ class Fence:
         """Why each better level could not be had, one sentence each."""
         self._guard = self._best()
         self._installed = False
+        self._until: dict[tuple[str, IPAddress], MonoNs] = {}
+        """Until when each address was let be heard."""
 
     @property
     def level(self) -> FenceLevel:
@@ -109,10 +111,16 @@ class Fence:
         Raises: OSError at level nft only.
         """
         self._guard.open(interface, address, until)
+        self._until[interface, address] = until
 
     def close(self, interface: str, address: IPAddress) -> None:
         """Silence ``address``.  Raises: OSError at level nft only."""
+        self._until.pop((interface, address), None)
         self._guard.close(interface, address)
+
+    def opened(self, now: MonoNs) -> frozenset[tuple[str, IPAddress]]:
+        """Return what may be heard at ``now``: interface and address."""
+        return frozenset(place for place, until in self._until.items() if now < until)
 
     def give(self, keep: Callable[[int], None]) -> None:
         """Have somebody ``keep`` the descriptor that holds the fence open after our death.

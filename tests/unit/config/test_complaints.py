@@ -569,3 +569,43 @@ def test_the_agents_may_not_take_the_port_of_app_nodes(complaints: Complain) -> 
     assert complaints(f"{text}nodes: {{}}\n") == [complaint]
     assert complaints(text) == []
     assert complaints(f"{text}nodes: {{port: 6942}}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("listen", "complaint"),
+    [
+        ("[]", "25:16: http.listen: must have at least one entry, is an empty list"),
+        (
+            "[6942]",
+            ("25:17: http.listen[0]: must be text in quotes, is 6942"),
+        ),
+        (
+            "['localhost:6942']",
+            (
+                "25:17: http.listen[0]: must be IP:port, as in 127.0.0.1:6942 or '[::1]:6942', "
+                "is 'localhost:6942'"
+            ),
+        ),
+        (
+            "['224.0.0.1:6942']",
+            (
+                "25:17: http.listen[0]: must be an address of this host, not a multicast address, "
+                "is '224.0.0.1:6942'"
+            ),
+        ),
+        ("['127.0.0.1:0']", "25:17: http.listen[0]: must have a port 1..65535, is '127.0.0.1:0'"),
+        (
+            "['127.0.0.1:6942', '127.0.0.1:6942']",
+            "25:35: http.listen[1]: must be given once, is already http.listen[0] in line 25",
+        ),
+        (
+            "['[::]:6940']",
+            (
+                "25:17: http.listen[0]: must have another port than the heartbeats, to which peers "
+                "connect by TCP, is '[::]:6940'"
+            ),
+        ),
+    ],
+)
+def test_where_nobody_could_listen(complaints: Complain, listen: str, complaint: str) -> None:
+    assert complaints(f"{GOOD}http: {{listen: {listen}}}\n") == [complaint]

@@ -318,3 +318,13 @@ def test_an_interface_that_app_nodes_should_be_heard_on_is_missed(tmp_path: Path
     assert "nodes.interfaces[0]: there is no interface 'nowhere9' here now" in "\n".join(
         map(str, loaded.lacking)
     )
+
+
+def test_metrics_are_served_where_the_file_says_and_else_nowhere(tmp_path: Path) -> None:
+    listen = "http: {listen: ['0.0.0.0:9999', '[::1]:6942']}\n"
+
+    assert load(write(tmp_path, SMALLEST)).http == ()
+    assert [*map(str, load(write(tmp_path, SMALLEST + listen)).http)] == [
+        "0.0.0.0:9999",
+        "[::1]:6942",
+    ]

@@ -1,0 +1,127 @@
+"""The agent's end: runs the server's process while there is anything to listen on, and answers it.
+
+Run :meth:`Observer.run` as a task; :meth:`Observer.serve` says where to listen from now on.
+What the process asks for is frozen in the loop, which takes microseconds, and made into bytes in a
+thread.  A process that ends is started again, ever later while it goes on ending.
+
+Imports nothing but the standard library: without ``http`` in the file this costs nothing.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from logging import WARNING
+from typing import TypeAlias
+
+from haagent.observe.exchange import HEADER, LEVELS, MAX_LINE, Question
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+STEADY_S = 60.0
+"""A process that has lived so long has not been ending again and again."""
+
+Freeze: TypeAlias = Callable[[], Callable[[], bytes]]
+"""Called in the loop; what it returns is called in a thread, and returns the answer."""
+
+
+class Observer:
+    """See the module docstring."""
+
+    def __init__(self, answers: Mapping[Question, Freeze], log: Callable[[int, str], None]) -> None:
+        self._answers = answers
+        self._log = log
+        self._endpoints: tuple[str, ...] = ()
+        self._changed = asyncio.Event()
+
+    def serve(self, endpoints: tuple[str, ...]) -> None:
+        """Listen on these and no others from now on; on none, no process is there."""
+        if endpoints != self._endpoints:
+            self._endpoints = endpoints
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Keep the process running, until cancelled."""
+        loop = asyncio.get_running_loop()
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._changed.clear()
+            if not self._endpoints:
+                await self._changed.wait()
+                continue
+            begun_s = loop.time()
+            trouble = await self._run_once(self._endpoints)
+            if self._changed.is_set():
+                continue
+            pause_s = FIRST_PAUSE_S if loop.time() - begun_s > STEADY_S else pause_s
+            self._log(WARNING, f"its process {trouble}; starts again in {pause_s:g} s")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _run_once(self, endpoints: tuple[str, ...]) -> str:
+        """Run one process until it ends or has to; return how it ended."""
+        ours, its = socket.socketpair()
+        with ours, its:
+            try:
+                process = await asyncio.to_thread(_start, its, endpoints)
+            except OSError as error:
+                return f"cannot be started: {error}"
+            its.close()
+            reader, writer = await asyncio.open_unix_connection(sock=ours.dup(), limit=MAX_LINE)
+            changed = asyncio.create_task(self._changed.wait())
+            served = asyncio.create_task(self._answer_all(reader, writer))
+            try:
+                await asyncio.wait([changed, served], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (changed, served):
+                    task.cancel()
+                writer.transport.abort()
+                # It has no state to lose, and a port that is wanted again at once.
+                process.kill()
+            code = await asyncio.to_thread(process.wait)
+            return f"has ended with {code}"
+
+    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer questions until the process has gone, or talks nonsense."""
+        questions = {question.value: question for question in Question}
+        busy: dict[Question, asyncio.Task[None]] = {}
+        with suppress(ConnectionError, ValueError):
+            while line := (await reader.readline()).decode(errors="replace").rstrip("\n"):
+                question = questions.get(line)
+                if question is None:
+                    level, _, text = line.partition(" ")
+                    shown = "".join(c if c.isprintable() else "?" for c in text)
+                    self._log(LEVELS.get(level, WARNING), shown)
+                elif question not in busy or busy[question].done():
+                    busy[question] = asyncio.create_task(self._answer(question, writer))
+
+    async def _answer(self, question: Question, writer: asyncio.StreamWriter) -> None:
+        payload = await asyncio.to_thread(self._answers[question]())
+        header = HEADER.pack(question.value.encode(), len(payload))
+        writer.write(header + payload)
+        with suppress(ConnectionError):
+            await writer.drain()
+
+
+def _start(its: socket.socket, endpoints: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+    """Raises: OSError."""
+    prefix = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all"]
+    if os.geteuid() == 0:
+        prefix.append("--bounding-set=-all")
+    passed = {name: value for name, value in os.environ.items() if _is_passed(name)}
+    return subprocess.Popen(
+        [*prefix, "--", sys.executable, "-m", "haagent.observe", *endpoints],
+        stdin=its.fileno(),
+        stdout=subprocess.DEVNULL,
+        env=passed,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _is_passed(name: str) -> bool:
+    """Return whether a variable of the agent is of use: how Python was started, and no secret."""
+    return name in {"PATH", "LANG", "VIRTUAL_ENV"} or name.startswith("PYTHON")
