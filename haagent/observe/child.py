@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from logging import WARNING
+from pathlib import Path
 from typing import TypeAlias
 
 from haagent.observe.exchange import HEADER, LEVELS, MAX_LINE, Question
@@ -22,6 +23,8 @@ from haagent.observe.exchange import HEADER, LEVELS, MAX_LINE, Question
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0
 """A process that has lived so long has not been ending again and again."""
+
+_CAP_SETPCAP = 8
 
 Freeze: TypeAlias = Callable[[], Callable[[], bytes]]
 """Called in the loop; what it returns is called in a thread, and returns the answer."""
@@ -109,7 +112,8 @@ class Observer:
 def _start(its: socket.socket, endpoints: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     """Raises: OSError."""
     prefix = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all"]
-    if os.geteuid() == 0:
+    if _may_bound():
+        # Who is root gets all of it back at the next program that is run.
         prefix.append("--bounding-set=-all")
     passed = {name: value for name, value in os.environ.items() if _is_passed(name)}
     return subprocess.Popen(
@@ -120,6 +124,12 @@ def _start(its: socket.socket, endpoints: tuple[str, ...]) -> "subprocess.Popen[
         cwd="/",
         start_new_session=True,
     )
+
+
+def _may_bound() -> bool:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    held = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(held.split()[1], 16) >> _CAP_SETPCAP & 1)
 
 
 def _is_passed(name: str) -> bool:
