@@ -6,7 +6,7 @@ from itertools import count, pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from haagent.core.checks import CheckSettings, TCPCheck
 from haagent.core.identity import BootId, node_id
@@ -323,6 +323,9 @@ def test_a_shorter_interval_counts_from_now_on() -> None:
     node=st.integers(0, 500),
     seed=st.integers(0, 99),
 )
+@example(after_ms=800, ms=900, node=2, seed=2)
+@example(after_ms=800, ms=900, node=3, seed=3)
+@example(after_ms=800, ms=900, node=4, seed=4)
 def test_after_a_change_no_heartbeat_comes_later_than_was_promised(
     after_ms: int, ms: int, node: int, seed: int
 ) -> None:
