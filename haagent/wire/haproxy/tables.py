@@ -5,7 +5,7 @@ versions.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from operator import itemgetter
@@ -102,13 +102,21 @@ class Tables:
         Shape: the version, a comment with the names of the columns, a line for each server.
         """
         known = self._known.get(backend, {})
+        table: dict[str, Held] = {}
+        anew: dict[_Row, Held] = {}
         try:
-            of_row, rows = _columns(answer)
-            held = {row: known.get(row) or _held(row) for row in map(of_row, rows)}
+            # One row after the other: ten thousand at a time would set off the garbage collector.
+            for row in _rows(answer):
+                held = known.get(row)
+                if held is None:
+                    held = anew[row] = _held(row)
+                table[held.name] = held
         except (ValueError, IndexError):
             return answer
-        self._known[backend] = held
-        return {server.name: server for server in held.values()}
+        if anew or len(table) != len(known):
+            rows = {**known, **anew}.items()
+            self._known[backend] = {row: held for row, held in rows if table.get(held.name) is held}
+        return table
 
 
 def read_table(answer: str) -> Table:
@@ -138,13 +146,14 @@ def read_process(answer: str) -> str:
     return " ".join(line for line in answer.splitlines() if line.startswith(_PROCESS))
 
 
-def _columns(answer: str) -> tuple[Callable[[list[str]], _Row], list[list[str]]]:
-    """Return what takes our columns from a row, and the rows.  Raises: ValueError."""
+def _rows(answer: str) -> Iterator[_Row]:
+    """Yield our columns of each server.  Raises: ValueError, IndexError."""
     version, head, *rows = answer.splitlines()
     if version != "1" or not head.startswith("# "):
         raise ValueError(version)
     names = head.removeprefix("# ").split()
-    return itemgetter(*map(names.index, _COLUMNS)), [row.split() for row in rows]
+    columns: Callable[[list[str]], _Row] = itemgetter(*map(names.index, _COLUMNS))
+    return (columns(row.split()) for row in rows)
 
 
 def _held(row: _Row) -> Held:
