@@ -6,10 +6,10 @@ the file (``haagent.core.backends``).
 
 from haagent.core.actions import Server, Severity
 from haagent.core.journal import Journal
-from haagent.core.nodeservers import Change, NodeServers
+from haagent.core.nodeservers import BREATH, Change, NodeServers
 from haagent.core.registry import Registry
 from haagent.core.settings import HAProxySettings, WhenEmpty
-from haagent.core.units import Moment, MonoNs, earliest
+from haagent.core.units import Moment, MonoNs, earliest, later
 
 AT_A_TIME = 200
 """Changed nodes that are looked at in one step: more would hold up the heartbeats to the peers."""
@@ -56,7 +56,7 @@ class Fleet:
         for node in registry.take_changes(AT_A_TIME):
             for servers in self._backends.values():
                 change = max(change, servers.consider(now.mono, node, joins=known))
-        self._more_due = now.mono if registry.has_changes else None
+        self._more_due = later(now.mono, BREATH) if registry.has_changes else None
         self.sweeping = self.sweeping and registry.has_changes
         for servers in self._backends.values():
             change = max(change, servers.tick(now.mono))

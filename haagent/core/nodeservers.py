@@ -19,7 +19,7 @@ from haagent.core.messages import Service
 from haagent.core.node import REAL_CHANGE, Node, Standing
 from haagent.core.policy import WHOLE, least_load, natural, ramp, weight, weighted
 from haagent.core.settings import NodeServersSettings, Policy, WhenEmpty
-from haagent.core.units import DurationNs, MonoNs, between, later, seconds
+from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds, seconds
 
 STEP = seconds(1)
 """In which the weight of one that begins grows, and in which the least load is looked for."""
@@ -29,6 +29,9 @@ TOGETHER = seconds(5)
 
 AT_A_TIME = 200
 """Weights in one step of the agent: more would hold up the heartbeats to the peers."""
+
+BREATH = milliseconds(1)
+"""Between two such steps, in which whatever else has come is done."""
 
 
 class Change(IntEnum):
@@ -138,7 +141,7 @@ class NodeServers:
             self._weigh(now, member)
             if member.server.weight != before:
                 change = Change.WEIGHT
-        self._step_due = now if self._waiting else None
+        self._step_due = later(now, BREATH) if self._waiting else None
         self._plan(now)
         return change
 

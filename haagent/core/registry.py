@@ -155,8 +155,9 @@ class Registry:
         self._take_in_silences(now)
         self._forget(now.mono)
         self._news.tick(now)
+        questions = self._silences.questions(now.mono)
         self._due = self._next_due()
-        return [*self._silences.questions(now.mono)]
+        return [*questions]
 
     def deadline(self) -> MonoNs | None:
         """Return when :meth:`tick` is due."""

@@ -27,6 +27,9 @@ LONGEST_LAG = seconds(1)
 AT_A_TIME = 200
 """Deaths of those that were held, in one step: more would hold up the heartbeats to the peers."""
 
+BREATH = milliseconds(1)
+"""Between two such steps, in which whatever else has come is done."""
+
 
 @dataclass(slots=True)
 class Found:
@@ -149,4 +152,4 @@ class Silences:
             node = self._doomed.popleft()
             if node.standing is Standing.HELD:
                 found.dead.append(node)
-        self._doomed_due = now if self._doomed else None
+        self._doomed_due = later(now, BREATH) if self._doomed else None

@@ -8,6 +8,7 @@ from random import Random
 from hypothesis import given, settings, strategies as st
 
 from haagent.core.actions import (
+    AckNode,
     Action,
     AnnounceAddress,
     CancelHook,
@@ -35,6 +36,8 @@ from haagent.core.events import (
     HookEnded,
     HostAnswered,
     LinkChanged,
+    NodeHeard,
+    NodesHeard,
     ProcessEnded,
     SettingsChanged,
     SettingsRejected,
@@ -46,6 +49,7 @@ from haagent.core.identity import (
     HEALTHY,
     Ballot,
     GroupId,
+    NodeId,
     Priority,
     Term,
     boot_id,
@@ -64,6 +68,9 @@ from haagent.core.messages import (
     Header,
     Heard,
     Heartbeat,
+    Load,
+    NodeAck,
+    NodeHeartbeat,
     Objection,
     ObjectionCode,
     Probe,
@@ -73,6 +80,7 @@ from haagent.core.messages import (
     Resign,
     ResignPhase,
     RoleReason,
+    Service,
     State,
 )
 from haagent.core.ownership import AddressAction
@@ -86,7 +94,10 @@ from haagent.core.settings import (
     HeartbeatSettings,
     IPAddress,
     IPInterface,
+    NodeServersSettings,
+    NodesSettings,
     PathSettings,
+    Policy,
     Preempt,
     ServerSettings,
     When,
@@ -134,7 +145,9 @@ def agent_settings(
     interface: str,
     others: tuple[IPInterface],
     checks: tuple[CheckSettings, ...],
+    policy: Policy | None,
 ) -> AgentSettings:
+    nodes_of = None if policy is None else NodeServersSettings(service="app", policy=policy)
     servers = (SERVER,) if "web" in names else ()
     beside = {"web": (), "mail": others}
     return AgentSettings(
@@ -157,8 +170,9 @@ def agent_settings(
         ),
         haproxy=HAProxySettings(
             socket="/run/haproxy.sock",
-            backends=(BackendSettings(name="app", servers=servers),),
+            backends=(BackendSettings(name="app", servers=servers, nodes=nodes_of),),
         ),
+        nodes=None if policy is None else NodesSettings(),
     )
 
 
@@ -169,6 +183,8 @@ class Instant:
     pause: DurationNs
     datagram: Datagram
     event: Event
+    fleet: tuple[NodeHeartbeat, ...]
+    """What app nodes say, all that are asked having answered."""
     stalled: bool
     """Whether the process stood still meanwhile."""
 
@@ -181,7 +197,38 @@ configurations = st.builds(
     interface=st.sampled_from(["eth0", "eth0", "eth1"]),
     others=st.sampled_from(OTHERS),
     checks=st.sampled_from([(), CHECKS, CHECKS[:1]]),
+    policy=st.none() | st.sampled_from(Policy),
 )
+app_words = st.builds(
+    NodeHeartbeat,
+    sender=st.sampled_from([node_id(f"app{number}") for number in range(8)]),
+    boot=st.sampled_from([boot_id(1, 0)] * 9 + [boot_id(2, 0)]),
+    sequence=st.integers(1, 1 << 64),
+    path=st.just(0),
+    interval_ms=st.sampled_from([1000, 1000, 1, 65_535]),
+    nonce=st.just(0),
+    leaving=st.sampled_from([False] * 9 + [True]),
+    load=st.builds(
+        Load,
+        cpu_permille=st.integers(0, 1000),
+        memory_permille=st.integers(0, 1000),
+        queue_percent=st.integers(0, 65_535),
+    ),
+    name=st.just("app"),
+    node_class=st.sampled_from(["default", "other"]),
+    address=st.sampled_from([IPv4Address("10.0.2.1"), IPv4Address("10.0.2.2")]),
+    services=st.lists(
+        st.builds(
+            Service,
+            name=st.sampled_from(["app", "app", "api"]),
+            port=st.just(80),
+            weight=st.sampled_from([0, 1, 100, 256]),
+            healthy=st.booleans(),
+        ),
+        max_size=1,
+    ).map(tuple),
+)
+fleets = st.lists(app_words, min_size=1, max_size=8).map(tuple)
 nodes = st.sampled_from([node_id(name) for name in [*NAMES, *(NAMES[1:] * 4)]])
 counts = st.integers(0, 20) | st.integers(0, (1 << 63) - 1)
 terms = counts.map(Term)
@@ -289,6 +336,7 @@ moments = st.builds(
     pause=pauses,
     datagram=st.builds(Datagram, headers, bodies),
     event=st.sampled_from([Tick(), Tick()]) | happenings,
+    fleet=st.just(()) | fleets,
     stalled=st.sampled_from([False] * 9 + [True]),
 )
 stories = st.tuples(st.lists(moments, min_size=10, max_size=30), st.lists(moments, max_size=5))
@@ -315,6 +363,9 @@ class Life:
         self.done: list[Action] = []
         self.speaker: Header | None = None
         """Who spoke last, and so is challenged, if anybody."""
+        self.fleet: dict[NodeId, NodeHeartbeat] = {}
+        """What each app node said last."""
+        self.nonces: dict[NodeId, int] = {}
         self.awaited: dict[str, RunHook] = {}
         """What must not be overtaken by a claim, by its queue."""
         self._events: deque[Event] = deque()
@@ -357,6 +408,27 @@ class Life:
         self.speaker = datagram.header
         self.happens(received(datagram, self.now))
 
+    def hears(self, fleet: tuple[NodeHeartbeat, ...]) -> None:
+        """App nodes speak; whoever is asked answers with the nonce."""
+        self.fleet |= {heartbeat.sender: heartbeat for heartbeat in fleet}
+        self.happens(NodesHeard(tuple(self._heard(heartbeat) for heartbeat in fleet)))
+
+    def heard_again(self, ack: NodeAck) -> NodesHeard:
+        said = self.fleet[ack.destination]
+        return NodesHeard(
+            (self._heard(replace(said, sequence=said.sequence + 1, nonce=ack.nonce)),)
+        )
+
+    def _heard(self, heartbeat: NodeHeartbeat) -> NodeHeard:
+        nonce = heartbeat.nonce or self.nonces.get(heartbeat.sender, 0)
+        return NodeHeard(
+            source=SOURCE,
+            port=6941,
+            way=0,
+            received_at=self.now,
+            heartbeat=replace(heartbeat, nonce=nonce),
+        )
+
     def hooks_end(self, *, ok: bool) -> None:
         """All that is waited for has ended."""
         ended, self.awaited = self.awaited, {}
@@ -372,6 +444,9 @@ class Life:
             case SendDatagram(datagram):
                 self._judge(datagram)
                 self._prove(datagram)
+            case AckNode(ack=ack) if ack.nonce != self.nonces.get(ack.destination):
+                self.nonces[ack.destination] = ack.nonce
+                self._events.append(self.heard_again(ack))
             case RunHook(kind="before_claim"):
                 assert action.queue not in self.awaited, "waits for two at once"
                 self.awaited[action.queue] = action
@@ -479,6 +554,8 @@ def lived(configuration: AgentSettings, story: Story) -> Life:
             told.receives(replace(instant.datagram, header=header))
             told.refuses = instant.stalled
             told.happens(instant.event)
+            if instant.fleet:
+                told.hears(instant.fleet)
             if sequence % 3:
                 told.hooks_end(ok=sequence % 3 == 1)
         told.happens(StopRequested())

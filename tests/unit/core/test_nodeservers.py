@@ -7,7 +7,7 @@ from haagent.core.events import NodeHeard
 from haagent.core.identity import boot_id, node_id
 from haagent.core.messages import Load, NodeHeartbeat, Service
 from haagent.core.node import Node, Pace, Standing
-from haagent.core.nodeservers import AT_A_TIME, Change, NodeServers
+from haagent.core.nodeservers import AT_A_TIME, BREATH, Change, NodeServers
 from haagent.core.settings import NodeClassSettings, NodeServersSettings, Policy, WhenEmpty
 from haagent.core.units import MonoNs, milliseconds, seconds
 
@@ -195,13 +195,13 @@ def test_another_least_load_is_found_within_a_second_and_followed_a_part_at_a_ti
 
     tested.tick(seconds_later(1))
     assert sorted(weights(tested).values())[-2:] == [100, 100]
-    tested.tick(seconds_later(1))
+    tested.tick(MonoNs(seconds_later(1) + BREATH))
     assert sorted(weights(tested).values())[-2:] == [5, 100]
 
     idle.stand(NOW, Standing.DEAD)
     tested.consider(NOW, idle, joins=False)
-    for _ in range(2):
-        tested.tick(seconds_later(2))
+    for ms in (0, 1):
+        tested.tick(MonoNs(seconds_later(3) + milliseconds(ms)))
     assert set(weights(tested).values()) == {100}
 
 

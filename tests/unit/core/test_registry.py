@@ -275,7 +275,7 @@ def test_ten_thousand_deaths_that_are_believed_are_spread_over_steps() -> None:
     stage.registry.tick(stage.moment)
     (some,) = stage.registry.status().services
     assert (some.dead, some.held) == (200, 800)
-    stage.wait(1)
+    stage.wait(4)
 
     (all_of_them,) = stage.registry.status().services
     assert (all_of_them.dead, all_of_them.held) == (1000, 0)
