@@ -237,6 +237,10 @@ class _Grid:
             if self._point <= now:
                 self._point = self._after(now)
         self.due = self._near_the_point()
+        if self.due <= now:
+            # What was due before a change of pace has just gone out in its place.
+            self._point = later(self._point, pace.interval)
+            self.due = self._near_the_point()
 
     def change(self, now: MonoNs, pace: Pace) -> None:
         """Keep ``pace`` from now on; what was due before its first point still is."""

@@ -323,6 +323,7 @@ def test_a_shorter_interval_counts_from_now_on() -> None:
     node=st.integers(0, 500),
     seed=st.integers(0, 99),
 )
+@example(after_ms=321, ms=785, node=500, seed=86)
 @example(after_ms=800, ms=900, node=2, seed=2)
 @example(after_ms=800, ms=900, node=3, seed=3)
 @example(after_ms=800, ms=900, node=4, seed=4)
