@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from haagent.config import LoadedNode
 from haagent.config.values import shown
+from haagent.core.appnode.settings import NodeSettings
 from haagent.core.checks import CheckSettings
-from haagent.core.node_settings import NodeSettings
 
 
 def facts(loaded: LoadedNode) -> Iterator[tuple[str, str]]:

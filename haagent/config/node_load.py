@@ -16,18 +16,18 @@ from haagent.config.node_model import NodeFile, ServiceCheckSection, ServiceSect
 from haagent.config.node_rules import CHECKS, contradictions, doubts
 from haagent.config.problems import ConfigurationError, Problem, in_file_order
 from haagent.config.rules import absent_interfaces, node_name
+from haagent.core.appnode.settings import (
+    DEFAULT_CHECK_INTERVAL,
+    NodePathSettings,
+    NodeSettings,
+    ServiceSettings,
+)
 from haagent.core.checks import (
     CheckSettings,
     CommandCheck,
     HTTPCheck,
     TCPCheck,
     default_timeout,
-)
-from haagent.core.node_settings import (
-    DEFAULT_CHECK_INTERVAL,
-    NodePathSettings,
-    NodeSettings,
-    ServiceSettings,
 )
 
 

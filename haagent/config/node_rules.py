@@ -7,7 +7,7 @@ from haagent.config import addresses, values
 from haagent.config.document import Document
 from haagent.config.problems import Place, Problem
 from haagent.config.rules import host_name, once, one_kind, routed_groups, short_timeouts
-from haagent.core.node_settings import DEFAULT_CHECK_INTERVAL
+from haagent.core.appnode.settings import DEFAULT_CHECK_INTERVAL
 from haagent.core.settings import MULTICAST_IPV4
 
 _KINDS: dict[str, frozenset[str]] = {

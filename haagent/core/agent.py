@@ -56,6 +56,7 @@ from haagent.core.events import (
     StrangerHeard,
     Tick,
 )
+from haagent.core.fleet.registry import Registry
 from haagent.core.group import Group
 from haagent.core.hooks import Hooks
 from haagent.core.identity import NO_TERM, BootId, GroupId, Term
@@ -73,7 +74,6 @@ from haagent.core.messages import (
 from haagent.core.outbox import Outbox
 from haagent.core.overview import Overview
 from haagent.core.peer import Peer
-from haagent.core.registry import Registry
 from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, GroupSettings, IPAddress
 from haagent.core.status import Status

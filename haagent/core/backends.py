@@ -12,12 +12,12 @@ from collections.abc import Mapping, Set
 
 from haagent.core.actions import Backend, Server, SetBackends
 from haagent.core.events import BackendsObserved, FileSettled
-from haagent.core.fleet import Fleet
+from haagent.core.fleet.registry import Registry
+from haagent.core.fleet.servers import Change
+from haagent.core.fleet.serving import Fleet
 from haagent.core.identity import GroupId, Term
 from haagent.core.journal import Journal
 from haagent.core.messages import State
-from haagent.core.nodeservers import Change
-from haagent.core.registry import Registry
 from haagent.core.settings import BackendSettings, HAProxySettings, ServerSettings, When
 from haagent.core.status import BackendsStatus
 from haagent.core.units import Moment, MonoNs, earliest, later, milliseconds, seconds

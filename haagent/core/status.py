@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from haagent.core.actions import Backend, Record, Severity
 from haagent.core.checks import CheckSettings
+from haagent.core.fleet.node import Standing
 from haagent.core.identity import BootId, NodeId, Priority, Term
 from haagent.core.messages import RoleReason, Service, State
-from haagent.core.node import Standing
 from haagent.core.settings import IPAddress, IPInterface
 from haagent.core.units import DurationNs, MonoNs
 

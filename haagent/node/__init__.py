@@ -4,5 +4,5 @@
 read from FILE and validated, from an open descriptor: the running process holds neither YAML nor
 pydantic nor asyncio, and is small for that (ADR 0024).
 
-What this package does not do: decide when a heartbeat is sent (``haagent.core.sender``).
+What this package does not do: decide when a heartbeat is sent (``haagent.core.appnode.sender``).
 """

@@ -9,8 +9,8 @@ from threading import Thread
 
 from haagent.adapters.checks.repeater import Repeater
 from haagent.adapters.checks.result import Result
+from haagent.core.appnode.settings import ServiceSettings
 from haagent.core.checks import CheckSettings
-from haagent.core.node_settings import ServiceSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 SIGTERM and SIGINT end it with a goodbye; SIGHUP has a child read its file again, and what the
 child finds wrong changes nothing.
 
-What this module does not do: say what is sent, and when (``haagent.core.sender``).
+What this module does not do: say what is sent, and when (``haagent.core.appnode.sender``).
 """
 
 import os

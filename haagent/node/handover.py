@@ -6,6 +6,7 @@ from enum import Enum
 from ipaddress import ip_address
 from typing import Any
 
+from haagent.core.appnode.settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.checks import (
     CheckSettings,
     CommandCheck,
@@ -14,7 +15,6 @@ from haagent.core.checks import (
     TCPCheck,
     What,
 )
-from haagent.core.node_settings import NodePathSettings, NodeSettings, ServiceSettings
 
 
 @dataclass(frozen=True, slots=True)

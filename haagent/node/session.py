@@ -9,10 +9,10 @@ import time
 from random import SystemRandom
 from selectors import BaseSelector
 
+from haagent.core.appnode.sender import GOODBYES, Endpoint, Say, Sender
+from haagent.core.appnode.settings import NodeSettings
 from haagent.core.identity import BootId, boot_id
 from haagent.core.messages import Discard, Load
-from haagent.core.node_settings import NodeSettings
-from haagent.core.sender import GOODBYES, Endpoint, Say, Sender
 from haagent.core.settings import IPAddress
 from haagent.core.units import MonoNs, between, seconds
 from haagent.node.checks import Outcome

@@ -16,8 +16,8 @@ from selectors import EVENT_READ, BaseSelector
 
 import psutil
 
-from haagent.core.node_settings import NodePathSettings, NodeSettings
-from haagent.core.sender import Endpoint
+from haagent.core.appnode.sender import Endpoint
+from haagent.core.appnode.settings import NodePathSettings, NodeSettings
 from haagent.core.settings import IPAddress
 
 MAX_PAYLOAD = 2048

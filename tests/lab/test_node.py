@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from haagent.config import new_key, read_key, read_node_key
+from haagent.core.appnode.sender import LOAD_STEP_PERMILLE
 from haagent.core.identity import node_id
 from haagent.core.messages import Discard, NodeHeartbeat
-from haagent.core.sender import LOAD_STEP_PERMILLE
 from haagent.lab.agents import with_capabilities
 from haagent.lab.cluster import CONFIGURATIONS
 from haagent.lab.nodes import Node, node_text

@@ -9,15 +9,15 @@ from hypothesis import given, settings, strategies as st
 from haagent.core.actions import AckNode, Action
 from haagent.core.clocks import Clocks
 from haagent.core.events import NodeHeard, NodesHeard
+from haagent.core.fleet.node import Node
+from haagent.core.fleet.registry import Registry
+from haagent.core.fleet.wheel import SLOT
 from haagent.core.hooks import Hooks
 from haagent.core.identity import NodeId, boot_id, node_id
 from haagent.core.journal import Journal
 from haagent.core.messages import Load, NodeHeartbeat, Service
-from haagent.core.node import Node
-from haagent.core.registry import Registry
 from haagent.core.settings import NodeClassSettings, NodesSettings
 from haagent.core.units import Moment, MonoNs, WallNs, milliseconds, seconds
-from haagent.core.wheel import SLOT
 
 TIMEOUT = milliseconds(3100)
 NAMES = ["app1", "app2", "app3"]

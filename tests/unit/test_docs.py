@@ -91,7 +91,7 @@ def test_every_kind_of_fault_is_explained_and_no_other() -> None:
 
 
 def test_every_kind_of_record_and_alarm_is_explained_and_no_other() -> None:
-    core = "".join(path.read_text() for path in (ROOT / "haagent/core").glob("*.py"))
+    core = "".join(path.read_text() for path in (ROOT / "haagent/core").rglob("*.py"))
     made = set(_KIND.findall(core))
 
     assert set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", OPERATIONS, re.MULTILINE)) == made

@@ -18,9 +18,9 @@ from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.core.actions import Backend, Record, Server, Severity
 from haagent.core.checks import CheckSettings, CommandCheck, Consequence, HAProxyCheck, PingCheck
 from haagent.core.clocks import Hlc, Stamp
+from haagent.core.fleet.node import Standing
 from haagent.core.identity import BootId, Priority, Term, boot_id, group_id, node_id
 from haagent.core.messages import DiscardReason, RoleReason, Service, State
-from haagent.core.node import Standing
 from haagent.core.settings import FenceLevel, IPInterface
 from haagent.core.status import (
     AddressStatus,

@@ -8,10 +8,10 @@ import pytest
 
 from haagent.config import ConfigurationError, is_of_a_node, load_node, new_key, new_node_key
 from haagent.config.node_model import MOST_SERVICES
+from haagent.core.appnode.settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.checks import CheckSettings, CommandCheck, HTTPCheck, TCPCheck
 from haagent.core.identity import BootId, node_id
 from haagent.core.messages import Load, NodeHeartbeat, Service
-from haagent.core.node_settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.units import milliseconds, seconds
 from haagent.wire.node import NodeEnd
 

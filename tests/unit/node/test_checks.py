@@ -9,8 +9,8 @@ from socket import create_server
 
 import pytest
 
+from haagent.core.appnode.settings import ServiceSettings
 from haagent.core.checks import CheckSettings, CommandCheck, TCPCheck, What
-from haagent.core.node_settings import ServiceSettings
 from haagent.core.units import milliseconds
 from haagent.node.checks import Checks, Fault, Outcome
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from haagent.config import load_node
+from haagent.core.appnode.settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.checks import CheckSettings, CommandCheck, HTTPCheck, PingCheck, TCPCheck
-from haagent.core.node_settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.units import DurationNs
 from haagent.node.handover import Handover, pack, unpack
 

@@ -1,7 +1,7 @@
 """What waits in the timing wheel comes up, and when."""
 
+from haagent.core.fleet.wheel import SLOT, Wheel
 from haagent.core.units import MonoNs, milliseconds
-from haagent.core.wheel import SLOT, Wheel
 
 
 def at(ms: int) -> MonoNs:

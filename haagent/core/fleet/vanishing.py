@@ -16,8 +16,8 @@ from collections.abc import Collection
 from enum import Enum, auto
 
 from haagent.core.actions import AskHost
+from haagent.core.fleet.node import Node
 from haagent.core.identity import NodeId
-from haagent.core.node import Node
 from haagent.core.settings import IPAddress
 from haagent.core.units import MonoNs, between, later, milliseconds, seconds
 

@@ -9,12 +9,12 @@ import pytest
 from haagent.core.actions import AckNode, Action, AskHost, CountDiscard
 from haagent.core.clocks import Clocks
 from haagent.core.events import NodeHeard, NodesHeard
+from haagent.core.fleet.node import Pace, Standing, fleet_pace_ms
+from haagent.core.fleet.registry import OVERTAKEN, REMEMBERED, Registry
 from haagent.core.hooks import Hooks
 from haagent.core.identity import boot_id, node_id
 from haagent.core.journal import Journal
 from haagent.core.messages import DiscardReason, Load, NodeHeartbeat, Service
-from haagent.core.node import Pace, Standing, fleet_pace_ms
-from haagent.core.registry import OVERTAKEN, REMEMBERED, Registry
 from haagent.core.settings import NodeClassSettings, NodesSettings
 from haagent.core.status import NodeStatus
 from haagent.core.units import Moment, MonoNs, WallNs, milliseconds, seconds

@@ -4,7 +4,7 @@ Whatever waits is filed in a slot of 10 ms.  Hearing a node does not move it: on
 comes up it is looked at, and filed again where it has been heard meanwhile.  So a heartbeat
 costs nothing here, and each node is moved once in a timeout.
 
-What this module does not do: know what a silence means (``haagent.core.registry``).
+What this module does not do: know what a silence means (``haagent.core.fleet.registry``).
 """
 
 from collections.abc import Iterator

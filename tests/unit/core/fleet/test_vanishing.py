@@ -6,12 +6,12 @@ import pytest
 
 from haagent.core.actions import AskHost
 from haagent.core.events import NodeHeard
+from haagent.core.fleet.node import Node, Pace
+from haagent.core.fleet.vanishing import Vanishing, Verdict
 from haagent.core.identity import boot_id, node_id
 from haagent.core.messages import Load, NodeHeartbeat
-from haagent.core.node import Node, Pace
 from haagent.core.settings import NodeClassSettings
 from haagent.core.units import MonoNs, milliseconds
-from haagent.core.vanishing import Vanishing, Verdict
 
 GATEWAY, STRANGER = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 

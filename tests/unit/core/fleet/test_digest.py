@@ -2,7 +2,7 @@
 
 from haagent.core.actions import Severity
 from haagent.core.clocks import Clocks
-from haagent.core.digest import ALONE, WINDOW, Digest
+from haagent.core.fleet.digest import ALONE, WINDOW, Digest
 from haagent.core.journal import Journal
 from haagent.core.units import Moment, MonoNs, WallNs, milliseconds
 

@@ -11,12 +11,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from haagent.core.actions import AskHost
+from haagent.core.fleet.node import Node, Standing
+from haagent.core.fleet.vanishing import Vanishing, Verdict
+from haagent.core.fleet.wheel import Wheel
 from haagent.core.identity import NodeId
-from haagent.core.node import Node, Standing
 from haagent.core.settings import IPAddress
 from haagent.core.units import DurationNs, MonoNs, earliest, later, milliseconds, seconds
-from haagent.core.vanishing import Vanishing, Verdict
-from haagent.core.wheel import Wheel
 
 STALL = milliseconds(50)
 """Of our own, after which nobody is judged until what waited meanwhile is read."""

@@ -4,7 +4,7 @@ Of all agents' newest words the longest counts.  A shorter interval is kept at o
 only when three heartbeats have announced it, so that no agent, whatever it has missed, waits for
 less than the node keeps.
 
-What this module does not do: say when the next heartbeat is due (``haagent.core.sender``).
+What this module does not do: say when the next heartbeat is due (``haagent.core.appnode.sender``).
 """
 
 from dataclasses import dataclass

@@ -4,11 +4,11 @@ What this module does not do: run a hook, or know why something happened.
 """
 
 from haagent.core.actions import Fact, Severity
-from haagent.core.digest import Digest
+from haagent.core.fleet.digest import Digest
+from haagent.core.fleet.node import Node
 from haagent.core.hooks import Hooks
 from haagent.core.journal import Journal
 from haagent.core.messages import Service
-from haagent.core.node import Node
 from haagent.core.settings import HookSettings
 from haagent.core.units import Moment, MonoNs, between
 

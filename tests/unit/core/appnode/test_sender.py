@@ -8,11 +8,11 @@ from random import Random
 import pytest
 from hypothesis import example, given, strategies as st
 
+from haagent.core.appnode.sender import BETWEEN_NEWS, LOAD_STEP_PERMILLE, Endpoint, Say, Sender
+from haagent.core.appnode.settings import NodePathSettings, NodeSettings, ServiceSettings
 from haagent.core.checks import CheckSettings, TCPCheck
 from haagent.core.identity import BootId, node_id
 from haagent.core.messages import Load, NodeAck, NodeHeartbeat, Service
-from haagent.core.node_settings import NodePathSettings, NodeSettings, ServiceSettings
-from haagent.core.sender import BETWEEN_NEWS, LOAD_STEP_PERMILLE, Endpoint, Say, Sender
 from haagent.core.units import DurationNs, MonoNs, later, milliseconds, seconds
 
 START = MonoNs(seconds(1000))

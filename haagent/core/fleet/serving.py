@@ -1,13 +1,13 @@
 """The app nodes as servers of every backend: what the registry finds goes into the lists.
 
-What this module does not do: weigh a node (``haagent.core.nodeservers``), or add the servers of
+What this module does not do: weigh a node (``haagent.core.fleet.servers``), or add the servers of
 the file (``haagent.core.backends``).
 """
 
 from haagent.core.actions import Server, Severity
+from haagent.core.fleet.registry import Registry
+from haagent.core.fleet.servers import BREATH, Change, NodeServers
 from haagent.core.journal import Journal
-from haagent.core.nodeservers import BREATH, Change, NodeServers
-from haagent.core.registry import Registry
 from haagent.core.settings import HAProxySettings, WhenEmpty
 from haagent.core.units import Moment, MonoNs, earliest, later
 

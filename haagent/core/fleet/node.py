@@ -1,14 +1,14 @@
 """One app node as the registry knows it, and the pace of its class.
 
-What this module does not do: judge whether it lives (``haagent.core.registry``), or what share
-of the traffic it gets (``haagent.core.policy``).
+What this module does not do: judge whether it lives (``registry``), or what share of the traffic
+it gets (``policy``).
 """
 
 from enum import Enum
 
 from haagent.core.events import NodeHeard
+from haagent.core.fleet.policy import business
 from haagent.core.messages import Load, NodeHeartbeat, Service
-from haagent.core.policy import business
 from haagent.core.settings import NodeClassSettings
 from haagent.core.units import DurationNs, MonoNs, milliseconds, seconds
 

@@ -2,8 +2,8 @@
 
 Shares are per mille of the weight that the service has in the node's own file.
 
-What this module does not do: damp what nodes say (``haagent.core.node``), or make the list of
-servers (``haagent.core.nodeservers``).
+What this module does not do: damp what nodes say (``haagent.core.fleet.node``), or make the list of
+servers (``haagent.core.fleet.servers``).
 """
 
 import re

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from haagent.core.appnode.pace import Pace, Paces
+from haagent.core.appnode.settings import NodeSettings
 from haagent.core.identity import BootId, NodeId
 from haagent.core.messages import Load, NodeAck, NodeHeartbeat, Service
-from haagent.core.node_settings import NodeSettings
-from haagent.core.pace import Pace, Paces
 from haagent.core.settings import IPAddress
 from haagent.core.units import DurationNs, MonoNs, later, milliseconds
 

@@ -4,8 +4,8 @@
 costs nothing while it is as it was.  Weights follow the policy, and grow slowly for a node that
 joins others.
 
-What this module does not do: know who is alive (``haagent.core.registry``), or when HAProxy is
-told (``haagent.core.backends``).
+What this module does not do: know who is alive (``registry``), or when HAProxy is told
+(``haagent.core.backends``).
 """
 
 from collections import deque
@@ -14,10 +14,10 @@ from dataclasses import replace
 from enum import IntEnum
 
 from haagent.core.actions import Server
+from haagent.core.fleet.node import REAL_CHANGE, Node, Standing
+from haagent.core.fleet.policy import WHOLE, least_load, natural, ramp, weight, weighted
 from haagent.core.identity import NodeId
 from haagent.core.messages import Service
-from haagent.core.node import REAL_CHANGE, Node, Standing
-from haagent.core.policy import WHOLE, least_load, natural, ramp, weight, weighted
 from haagent.core.settings import NodeServersSettings, Policy, WhenEmpty
 from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds, seconds
 

@@ -4,10 +4,10 @@ from ipaddress import IPv4Address
 
 from haagent.core.actions import Server
 from haagent.core.events import NodeHeard
+from haagent.core.fleet.node import Node, Pace, Standing
+from haagent.core.fleet.servers import AT_A_TIME, BREATH, Change, NodeServers
 from haagent.core.identity import boot_id, node_id
 from haagent.core.messages import Load, NodeHeartbeat, Service
-from haagent.core.node import Node, Pace, Standing
-from haagent.core.nodeservers import AT_A_TIME, BREATH, Change, NodeServers
 from haagent.core.settings import NodeClassSettings, NodeServersSettings, Policy, WhenEmpty
 from haagent.core.units import MonoNs, milliseconds, seconds
 

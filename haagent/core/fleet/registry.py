@@ -8,7 +8,7 @@ deaths at once are not believed without a word of somebody else (``silences``).
 Hearing one costs a few microseconds, and nothing ever looks at all of them: there may be ten
 thousand, each second.
 
-What this module does not do: make HAProxy's lists (``nodeservers``), which takes in what has
+What this module does not do: make HAProxy's lists (``servers``), which takes in what has
 changed by :meth:`Registry.take_changes`.
 """
 
@@ -17,17 +17,17 @@ from itertools import islice
 from random import Random
 
 from haagent.core.actions import AckNode, Action, CountDiscard, Severity
-from haagent.core.census import Census
 from haagent.core.events import NodeHeard, NodesHeard
+from haagent.core.fleet.census import Census
+from haagent.core.fleet.news import NodeNews
+from haagent.core.fleet.node import Node, Pace, Standing, fleet_pace_ms
+from haagent.core.fleet.proof import NodeProofs
+from haagent.core.fleet.silences import Silences
 from haagent.core.hooks import Hooks
 from haagent.core.identity import NodeId
 from haagent.core.journal import Journal
 from haagent.core.messages import DiscardReason, NodeAck
-from haagent.core.node import Node, Pace, Standing, fleet_pace_ms
-from haagent.core.nodenews import NodeNews
-from haagent.core.nodeproof import NodeProofs
 from haagent.core.settings import IPAddress, NodesSettings
-from haagent.core.silences import Silences
 from haagent.core.status import NodesStatus
 from haagent.core.units import (
     DurationNs,

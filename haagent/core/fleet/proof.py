@@ -4,7 +4,7 @@ Authentic bytes may be a capture that is played back: of a boot that is over, or
 has died.  So nothing counts before a heartbeat has brought back what was asked of that very boot.
 
 What this module does not do: send the question (it is part of the answer that
-``haagent.core.registry`` gives), or check a MAC (``haagent.wire.node``).
+``haagent.core.fleet.registry`` gives), or check a MAC (``haagent.wire.node``).
 """
 
 from dataclasses import dataclass

@@ -6,9 +6,9 @@ wait, for a look at ten thousand nodes.
 
 from itertools import chain, islice
 
+from haagent.core.fleet.node import Node, Standing
+from haagent.core.fleet.policy import natural
 from haagent.core.identity import NodeId
-from haagent.core.node import Node, Standing
-from haagent.core.policy import natural
 from haagent.core.status import NodesStatus, NodeStatus, ServiceStatus
 
 SHOWN = 100

@@ -2,9 +2,9 @@
 
 from itertools import count
 
+from haagent.core.appnode.pace import ANNOUNCEMENTS, FORGOTTEN_AFTER, LEAST, Pace, Paces
 from haagent.core.identity import BootId, node_id
 from haagent.core.messages import NodeAck
-from haagent.core.pace import ANNOUNCEMENTS, FORGOTTEN_AFTER, LEAST, Pace, Paces
 from haagent.core.units import MonoNs, later, milliseconds, seconds
 
 NOW = MonoNs(seconds(100))

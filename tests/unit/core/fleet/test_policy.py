@@ -2,8 +2,8 @@
 
 import pytest
 
+from haagent.core.fleet.policy import business, least_load, natural, ramp, weight, weighted
 from haagent.core.messages import Load
-from haagent.core.policy import business, least_load, natural, ramp, weight, weighted
 from haagent.core.units import milliseconds, seconds
 
 

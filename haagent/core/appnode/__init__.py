@@ -1,0 +1,1 @@
+"""An app node itself: its settings, and when it says what (``haagent node``)."""
