@@ -3,7 +3,9 @@
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -25,6 +27,16 @@ class Pair:
 
     def run_far(self, *command: str) -> str:
         return _run("ip", "netns", "exec", self.far, *command)
+
+    @contextmanager
+    def start_far(self, script: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run a Python script there for as long as the context lasts; its output is a pipe."""
+        command = ["ip", "netns", "exec", self.far, sys.executable, "-c", script, *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -22,15 +22,15 @@ Source: RFC 5082 (hop limit 255), RFC 3542 (IPv6 ancillary data), ip(7).
 import asyncio
 import errno
 import socket
-import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, ip_address, ip_interface
+from ipaddress import ip_address, ip_interface
 from typing import Any, TypeAlias
 
 import psutil
 
+from haagent.adapters.datagrams import options
 from haagent.adapters.datagrams.reader import MAX_PAYLOAD, Reader, Received
 from haagent.core.settings import HeartbeatSettings, IPAddress, IPInterface, PathSettings
 from haagent.core.units import Moment
@@ -38,28 +38,12 @@ from haagent.core.units import Moment
 __all__ = ["MAX_PAYLOAD", "Datagrams", "Received", "source_addresses"]
 
 _POLL_S = 1.0
-_RECEIVE_BUFFER = 1 << 20
-"""Bytes asked for; the kernel gives up to net.core.rmem_max."""
-
 _INET = {socket.AF_INET, socket.AF_INET6}
 _Interfaces: TypeAlias = Mapping[str, Sequence[Any]]
 """What psutil knows: the addresses of each interface in their order, by name."""
 
 _GONE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ECONNREFUSED, errno.EAGAIN)
 """What is wrong with the peer, who was or is asked for on the link: we are not mute."""
-
-_HOP_LIMIT = 255
-_TRAFFIC_CLASS = 0xC0
-"""DSCP CS6, network control (RFC 4594 3.1)."""
-
-_PRIORITY = 6
-"""The highest that needs no privilege; the default queueing discipline sends it first."""
-
-# From linux/in.h and linux/in6.h; Python 3.11 does not name them.
-_IP_PKTINFO = 8
-_IP_RECVTTL = 12
-_IP_MULTICAST_ALL = 49
-_IPV6_MULTICAST_ALL = 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +119,10 @@ class Datagrams:
         targets = [t for t in everyone if t != opened.place.local]
         for target in targets if destination is None else (destination,):
             try:
-                _send(opened, target, self._port, payload)
+                place = opened.place
+                options.send_from(
+                    opened.sock, place.index, place.local, (target, self._port), payload
+                )
             except OSError as error:
                 kept_back += error.errno not in _GONE
                 failures.append(f"{settings.interface}: cannot send to {target}: {_why(error)}")
@@ -244,66 +231,16 @@ def _open_socket(settings: PathSettings, place: _Place, port: int) -> socket.soc
     ipv4 = place.local.version == 4
     sock = socket.socket(socket.AF_INET if ipv4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:
-        sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        name = settings.interface.encode() + b"\0"
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
-        group = None if settings.peers else settings.group.packed
-        (_prepare_ipv4 if ipv4 else _prepare_ipv6)(sock, place.index, group)
-        # After IP_TOS, which sets a priority of its own choice.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY)
+        if not ipv4:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        options.confine(sock, settings, place.index, place.local.version)
         # Last, so that nothing arrives before the socket is restricted to its interface.
         sock.bind(("", port))
     except OSError:
         sock.close()
         raise
     return sock
-
-
-def _prepare_ipv4(sock: socket.socket, index: int, group: bytes | None) -> None:
-    for option, value in (
-        (socket.IP_TTL, _HOP_LIMIT),
-        (socket.IP_MULTICAST_TTL, _HOP_LIMIT),
-        (socket.IP_MULTICAST_LOOP, 0),
-        (socket.IP_TOS, _TRAFFIC_CLASS),
-        (_IP_RECVTTL, 1),
-        (_IP_MULTICAST_ALL, 0),  # Only what this socket joined, whatever else the host has.
-    ):
-        sock.setsockopt(socket.IPPROTO_IP, option, value)
-    if group:
-        membership = struct.pack("=4s4si", group, bytes(4), index)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
-
-
-def _prepare_ipv6(sock: socket.socket, index: int, group: bytes | None) -> None:
-    for option, value in (
-        (socket.IPV6_V6ONLY, 1),
-        (socket.IPV6_UNICAST_HOPS, _HOP_LIMIT),
-        (socket.IPV6_MULTICAST_HOPS, _HOP_LIMIT),
-        (socket.IPV6_MULTICAST_LOOP, 0),
-        (socket.IPV6_TCLASS, _TRAFFIC_CLASS),
-        (socket.IPV6_RECVHOPLIMIT, 1),
-        (_IPV6_MULTICAST_ALL, 0),
-    ):
-        sock.setsockopt(socket.IPPROTO_IPV6, option, value)
-    if group:
-        membership = struct.pack("=16si", group, index)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
-
-
-def _send(opened: _OpenPath, target: IPAddress, port: int, payload: bytes) -> None:
-    """Send one datagram from the pinned source.  Raises: OSError.
-
-    A link-local target needs no scope: the socket is bound to the interface.
-    """
-    index, local = opened.place.index, opened.place.local
-    if isinstance(local, IPv4Address):
-        control = (socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=i4s4x", index, local.packed))
-    else:
-        info = struct.pack("=16si", local.packed, index)
-        control = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
-    opened.sock.sendmsg([payload], [control], 0, (str(target), port))
 
 
 def _why(error: OSError) -> str:
