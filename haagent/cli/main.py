@@ -260,6 +260,21 @@ def haproxy_diff(
 
 
 @app.command()
+def doctor(
+    config: Config = DEFAULT_CONFIG,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=1, max=600, help="How long to listen.  Default: 5, or two heartbeats."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Look for what is wrong between the agents and on this host, and say what to do."""
+    from haagent.cli.doctor import doctor as command  # noqa: PLC0415
+
+    command(config, seconds, as_json)
+
+
+@app.command()
 def sniff(
     interface: Annotated[
         list[str] | None,

@@ -82,7 +82,7 @@ class Group:
             membership=membership,
         )
         self.health = Health(group, journal)
-        self.config_hash = _config_hash(settings.heartbeat, group)
+        self.config_hash = config_hash(settings.heartbeat, group)
         self._node_name = settings.node
         self._membership = membership
         self._journal = journal
@@ -148,7 +148,7 @@ class Group:
         """Go on with ``group``; the peers hear of it at once."""
         self._journal.record(now, "config.applied", news(self.settings, group), group=group.name)
         self.settings = self.hooks.settings = group
-        self.config_hash = _config_hash(self._timing, group)
+        self.config_hash = config_hash(self._timing, group)
         self.election.reconfigure(group)
         self.health.reconfigure(now, group)
         self._heartbeat_due = now.mono
@@ -424,7 +424,7 @@ def _renewed(old: GroupSettings, new: GroupSettings) -> list[CheckSettings]:
     return [check for check in old.checks if check.name in names]
 
 
-def _config_hash(timing: HeartbeatSettings, group: GroupSettings) -> int:
+def config_hash(timing: HeartbeatSettings, group: GroupSettings) -> int:
     """Return 64 bits over what all agents of a group must have alike."""
     addresses = sorted(str(address) for address in group.addresses)
     text = "\n".join([group.name, str(timing.interval), *addresses])

@@ -97,6 +97,14 @@ def test_every_kind_of_record_and_alarm_is_explained_and_no_other() -> None:
     assert set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", OPERATIONS, re.MULTILINE)) == made
 
 
+def test_every_finding_of_the_doctor_is_explained_and_no_other() -> None:
+    found = "".join(path.read_text() for path in (ROOT / "haagent/doctor").glob("*.py"))
+    made = set(re.findall(r'(?:error|warning|notice|finding|\))\(\s*"([a-z0-9]+\.[a-z]+)"', found))
+    table = (ROOT / "docs/doctor.md").read_text()
+
+    assert set(re.findall(r"^\| `([a-z0-9]+\.[a-z]+)` \|", table, re.MULTILINE)) == made
+
+
 @pytest.mark.parametrize("reason", DiscardReason)
 def test_every_reason_for_a_discard_is_explained(reason: DiscardReason) -> None:
     assert f"`{reason.name.lower()}`" in OPERATIONS
