@@ -21,6 +21,7 @@ from tests.bench import (
     flood,
     footprint,
     haproxy_lists,
+    http_load,
     lapses,
     nodes,
     packets,
@@ -49,6 +50,7 @@ _SECTIONS = (
     "haproxy",
     "nodes",
     "sender",
+    "http",
 )
 
 _PREFACE = """\
@@ -133,6 +135,7 @@ def _sections(
         "fleet": lambda: fleet.measure(lab, given.idle),
         "haproxy": lambda: haproxy_lists.measure(lab, given.idle),
         "nodes": lambda: nodes.measure(lab, cluster, haagent, given.minutes),
+        "http": lambda: http_load.measure(lab, cluster, haagent, given.busy),
         "sender": lambda: sender.measure(lab, cluster, haagent["lb1"].agent, given.idle),
     }
 
