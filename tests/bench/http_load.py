@@ -52,7 +52,7 @@ _LOADS: Mapping[str, str | None] = {
 def measure(lab: Lab, cluster: Cluster, pair: dict[str, Haagent], seconds: float) -> Table:
     """Return the table; each kind of client has ``seconds``."""
     plain = {name: _configure(each, "") for name, each in pair.items()}
-    rows = [_row("http off", _run(lab, cluster, pair, None, seconds))]
+    rows = [_row("no server", _run(lab, cluster, pair, None, seconds))]
     for name, each in pair.items():
         each.agent.configuration_file.write_text(plain[name])
         _configure(each, f"http: {{listen: ['0.0.0.0:{_PORT}']}}\n")
@@ -91,11 +91,11 @@ def _run(
     threading.Event().wait(_SETTLE_S)
     agent = psutil.Process(pair["lb1"].pids()[0])
     servers = agent.children()
+    before = {} if script is None else _buckets(cluster)
     clients = None
     if script:
         words = (sys.executable, "-c", script, _MASTER, str(_PORT))
         clients = cluster.client.start("clients", *words)
-    before = {} if script is None else _buckets(cluster)
     spent = [cpu_ns([agent.pid]), cpu_ns([each.pid for each in servers])]
     threading.Event().wait(seconds)
     used = [

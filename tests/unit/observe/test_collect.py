@@ -1,5 +1,7 @@
 """What becomes of the status of an agent that has stood up and fallen."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
 from random import Random
@@ -167,3 +169,15 @@ def test_every_state_has_a_series() -> None:
 
 def test_the_heartbeat_interval_is_told_in_seconds() -> None:
     assert facts(status(), replace(AROUND, interval=DurationNs(50_000_000))).interval_s == 0.05
+
+
+def test_the_agent_imports_nothing_of_the_server() -> None:
+    """Which costs 17 MB and 0.1 s, and parses what strangers send."""
+    script = "import sys, haagent.runtime.wiring; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    modules = done.stdout.split()
+    assert "haagent.observe.child" in modules
+    assert not {"aiohttp", "prometheus_client", "haagent.observe.metrics"}.intersection(modules)
