@@ -14,7 +14,7 @@ from typing import TypeAlias, assert_never
 from haagent.cli.check_hooks import hooks_of, told, waits
 from haagent.cli.check_node import facts as facts_of_a_node
 from haagent.cli.configuration import read_either
-from haagent.config import LoadedNode
+from haagent.config import Loaded, LoadedNode
 from haagent.config.values import Profile, shown
 from haagent.core.checks import Consequence
 from haagent.core.settings import (
@@ -54,7 +54,7 @@ def check(config: Path) -> None:
     levels, fence = _fence(settings)
     people = (("notify", told(entry)) for entry in loaded.notifications)
     times = _times(loaded.profile, settings.heartbeat)
-    _print_facts((*_contents(settings), *people, *fence, *times))
+    _print_facts((*_contents(settings), *_http(loaded), *people, *fence, *times))
     print("\nguaranteed:")
     _print_points(_guaranteed(settings.heartbeat, levels))
     print("\nnot covered:")
@@ -98,6 +98,11 @@ def _contents(settings: AgentSettings) -> Iterator[tuple[str, str]]:
         yield "app nodes", f"UDP port {settings.nodes.port}"
         for each in settings.nodes.classes:
             yield "", f"class {each.name}: {_pace(each)}"
+
+
+def _http(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    for number, endpoint in enumerate(loaded.http):
+        yield "" if number else "http", f"http://{endpoint}/metrics, readable by whoever reaches it"
 
 
 def _servers(backend: BackendSettings) -> Iterator[str]:

@@ -55,7 +55,10 @@ class Observer:
                 await self._changed.wait()
                 continue
             begun_s = loop.time()
-            trouble = await self._run_once(self._endpoints)
+            try:
+                trouble = await self._run_once(self._endpoints)
+            except OSError as error:  # no descriptor, no process, no setpriv
+                trouble = f"cannot be started: {error}"
             if self._changed.is_set():
                 continue
             pause_s = FIRST_PAUSE_S if loop.time() - begun_s > STEADY_S else pause_s
@@ -65,13 +68,13 @@ class Observer:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _run_once(self, endpoints: tuple[str, ...]) -> str:
-        """Run one process until it ends or has to; return how it ended."""
+        """Run one process until it ends or has to; return how it ended.
+
+        Raises: OSError when it cannot be started.
+        """
         ours, its = socket.socketpair()
         with ours, its:
-            try:
-                process = await asyncio.to_thread(_start, its, endpoints)
-            except OSError as error:
-                return f"cannot be started: {error}"
+            process = await asyncio.to_thread(_start, its, endpoints)
             its.close()
             reader, writer = await asyncio.open_unix_connection(sock=ours.dup(), limit=MAX_LINE)
             changed = asyncio.create_task(self._changed.wait())

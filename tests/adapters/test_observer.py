@@ -320,6 +320,25 @@ async def test_one_that_dies_is_started_again_and_that_is_said() -> None:
 
 
 @in_loop
+async def test_what_cannot_be_started_is_tried_ever_later_and_harms_nobody() -> None:
+    path = os.environ["PATH"]
+    os.environ["PATH"] = "/nonexistent"
+    try:
+        async with serving() as (world, _):
+            await until(lambda: len(world.log) == 2)
+            os.environ["PATH"] = path
+            await until(lambda: world.log[-1].startswith("listens"))
+            assert (await world.get("/healthz"))[0] == 200
+    finally:
+        os.environ["PATH"] = path
+    first, second = world.log[:2]
+    assert first.startswith("its process cannot be started: ")
+    assert "'setpriv'" in first
+    assert first.endswith("; starts again in 0.5 s")
+    assert second.endswith("; starts again in 1 s")
+
+
+@in_loop
 async def test_a_port_that_is_taken_is_said_once_and_tried_until_it_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -161,6 +161,13 @@ def test_check_says_what_runs_and_who_is_told(tmp_path: Path) -> None:
         assert expected in said
 
 
+def test_check_says_where_metrics_are_and_who_may_read_them() -> None:
+    said = " ".join(haagent("check", CONF / "haagent.yml").stdout.split())
+
+    assert "http http://127.0.0.1:6942/metrics, readable by whoever reaches it" in said
+    assert "/metrics" not in haagent("check", CONF / "pair-lb1.yml").stdout
+
+
 def test_check_does_not_count_vlans_of_one_card_as_two(tmp_path: Path) -> None:
     text = (CONF / "active-active-lb1.yml").read_text().replace("eth1", "eth0.7")
     file = tmp_path / "haagent.yml"
