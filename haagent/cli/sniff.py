@@ -115,15 +115,22 @@ def _from_file(path: Path, ports: tuple[int, ...]) -> Iterator[tuple[WallNs, str
 
 
 def _live(place: _Place) -> Iterator[tuple[WallNs, str, UdpDatagram]]:
-    try:
-        taps = [open_tap(name, place.ports, sent_too=True) for name in place.interfaces]
-    except OSError as error:
-        print(f"haagent: {error.strerror}", file=sys.stderr)
+    taps = {name: tap for name in place.interfaces if (tap := _tap(name, place.ports))}
+    if not taps:
         sys.exit(1)
-    print(f"listening on {', '.join(place.interfaces)}", file=sys.stderr)
+    print(f"listening on {', '.join(taps)}", file=sys.stderr)
     while True:
-        ready, _, _ = select.select(taps, [], [])
+        ready, _, _ = select.select(taps.values(), [], [])
         for tap in ready:
             tapped = read_tap(tap)
             if tapped is not None:
                 yield clock.now().wall, tapped.interface, tapped.datagram
+
+
+def _tap(interface: str, ports: tuple[int, ...]) -> socket.socket | None:
+    """Return where to listen on ``interface``; None, with why on stderr, where nobody can."""
+    try:
+        return open_tap(interface, ports, sent_too=True)
+    except OSError as error:
+        print(f"haagent: {error.strerror}", file=sys.stderr)
+        return None

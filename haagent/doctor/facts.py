@@ -94,7 +94,7 @@ class Path:
     asked: Mapping[NodeId, Asked] = field(default_factory=dict)
     hosts: tuple[Host, ...] = ()
     unsent: str = ""
-    """Why the kernel would not send; empty when it did."""
+    """Why the kernel would not send or listen; empty when it did both."""
 
 
 @dataclass(frozen=True, slots=True)

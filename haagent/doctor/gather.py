@@ -5,10 +5,11 @@ What cannot be done for want of privileges is left out and said; all else goes o
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from haagent.adapters.datagrams import source_addresses
 from haagent.config import KeyFileError, Loaded, read_key
@@ -93,8 +94,11 @@ def _key(file: Path, undone: list[str]) -> tuple[bytes | None, str]:
 
 def _end(path: PathSettings, settings: AgentSettings, this_host: Machine) -> Place:
     """Return the address that an agent would speak from on ``path``."""
-    if path.interface not in {name for _, name in socket.if_nameindex()}:
+    link = psutil.net_if_stats().get(path.interface)
+    if link is None:
         return Place(None, "there is no such interface")
+    if not link.isup:
+        return Place(None, "it is down, or has no carrier")
     virtual = frozenset(a.ip for group in settings.groups for a in group.addresses)
     here = (address for name, address in this_host.addresses if name == path.interface)
     usable = source_addresses(path, here, virtual)

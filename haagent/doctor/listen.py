@@ -114,15 +114,25 @@ class Visit:
         return Listened(tuple(paths), tuple(sorted(self._owners, key=str)))
 
     def _open(self) -> None:
-        loop, port = asyncio.get_running_loop(), self._settings.heartbeat.port
+        """Raises: PermissionError for want of CAP_NET_RAW."""
         for index, tally in enumerate(self._tallies):
             if tally.local is None:
                 continue
-            raw = self._raw[index] = RawUdp(tally.settings, tally.local, port)
-            loop.add_reader(raw.socket, self._take_passed, raw, tally)
-            tap = open_tap(tally.settings.interface, [port], sent_too=False)
-            self._taps.append(tap)
-            loop.add_reader(tap, self._take_tapped, tap, tally)
+            try:
+                self._listen(index, tally, tally.local)
+            except PermissionError:
+                raise
+            except OSError as error:
+                tally.unsent = f"it cannot be listened to: {error.strerror or error}"
+
+    def _listen(self, index: int, tally: Tally, local: IPAddress) -> None:
+        """Raises: OSError."""
+        loop, port = asyncio.get_running_loop(), self._settings.heartbeat.port
+        tap = open_tap(tally.settings.interface, [port], sent_too=False)
+        self._taps.append(tap)
+        loop.add_reader(tap, self._take_tapped, tap, tally)
+        raw = self._raw[index] = RawUdp(tally.settings, local, port)
+        loop.add_reader(raw.socket, self._take_passed, raw, tally)
 
     def _close(self) -> None:
         loop = asyncio.get_running_loop()

@@ -42,7 +42,7 @@ def closed(_facts: Facts, path: Path) -> Iterator[Finding]:
         cure = "bring the interface up, give it an address, or mend `heartbeat.paths`"
         yield error("path.closed", f"{_where(path)}: {path.trouble}", cure)
     if path.unsent:
-        text = f"{_where(path)}: the kernel does not send: {path.unsent}"
+        text = f"{_where(path)}: the kernel refuses: {path.unsent}"
         cure = "look for a rule on output in `nft list ruleset`, and for a route: `ip route`"
         yield error("path.unsent", text, cure)
 

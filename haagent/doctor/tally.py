@@ -58,7 +58,7 @@ class Tally:
         """Who was asked with a nonce, and whether by what goes to all."""
         self._answered: set[int] = set()
         self.unsent = ""
-        """Why the kernel would not send."""
+        """Why the kernel would not send or listen."""
 
     def saw(self, at: WallNs, mac: str, datagram: UdpDatagram, inspected: Inspected) -> None:
         """Take in what arrived at the interface."""

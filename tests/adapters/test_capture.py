@@ -89,11 +89,14 @@ def test_an_interface_that_is_not_there_is_named(pair: Pair) -> None:
 
 
 def test_sniff_shows_what_comes_and_ends_after_count(pair: Pair) -> None:
-    command = [sys.executable, "-m", "haagent", "sniff", "-i", "eth0", "--count", "1"]
+    options = ["-i", "eth9", "-i", "eth0", "--count", "1"]
+    command = [sys.executable, "-m", "haagent", "sniff", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as sniff:
         assert sniff.stderr is not None
+        # One that is not there is no reason not to listen on the others.
+        assert sniff.stderr.readline() == "haagent: cannot listen on eth9: No such device\n"
         assert sniff.stderr.readline() == "listening on eth0\n"
         say_far(pair, ("10.77.0.2", 7000), ("10.77.0.1", 6940), "garbage")
         out, _ = sniff.communicate(timeout=10)

@@ -112,12 +112,16 @@ def test_a_firewall_and_another_key_are_told_apart_where_no_agent_runs(begin: Be
     host.run("nft", "flush ruleset")
     lb2.key_file.write_text(new_key())
     other = visit(site, "lb2")
+    host.run("ip", "link", "set", "eth0", "down")
+    down = visit(site, "lb2")
 
     assert stopped.errors == ["agent.down"]
     assert closed.errors == ["agent.down", "firewall.drops"]
     assert "chain input of nftables' table inet closed" in closed.kinds["firewall.drops"]
     assert other.errors == ["agent.down", "key.differs"]
     assert "from 192.0.2.11 have another key" in other.kinds["key.differs"]
+    assert down.errors == ["agent.down", "path.closed"]
+    assert down.kinds["path.closed"] == "error: eth0: it is down, or has no carrier"
 
 
 def test_a_foreign_owner_a_wrong_clock_and_another_file_are_found(begin: Begin) -> None:
