@@ -859,3 +859,17 @@ def test_an_interface_without_ethernet_frames_leaves_the_lifetime(pair: Pair) ->
 
     assert fence.level is FenceLevel.LIFETIME
     assert "tun0 is not an Ethernet interface" in fence.refused[0]
+
+
+def test_what_was_opened_is_told_until_its_lease_ends_or_it_is_closed(pair: Pair) -> None:
+    fence = Fence(ETH0)
+    fence.install()
+    now = soon(0)
+    fence.open("eth0", VIP4, MonoNs(now + seconds(1)))
+    fence.open("eth0", VIP6, MonoNs(now + seconds(2)))
+
+    assert fence.opened(now) == {("eth0", VIP4), ("eth0", VIP6)}
+    assert fence.opened(MonoNs(now + seconds(1))) == {("eth0", VIP6)}
+    fence.close("eth0", VIP6)
+    assert fence.opened(now) == {("eth0", VIP4)}
+    fence.remove()
