@@ -1,7 +1,7 @@
 """``haagent doctor``: what is wrong between the agents and on this machine, and what to do.
 
-- ``gather``: all facts of one visit, from ``listen`` (some seconds on every path; ``tally`` counts)
-  and ``machine`` (kernel, firewall, HAProxy, who else manages interfaces).
+- ``gather``: all facts of one visit, from ``listen`` (some seconds on every path; ``tally`` counts,
+  ``connect`` asks for a port) and ``machine`` (kernel, firewall, HAProxy, other managers).
 - ``facts``: these facts, as values.
 - ``examine``: all findings, from ``network`` (paths), ``cluster`` (names, files, clocks, masters,
   addresses) and ``host``; each is a pure function of the facts.

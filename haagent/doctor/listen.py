@@ -25,6 +25,7 @@ from haagent.core.identity import NO_TERM, NOT_ELECTABLE, NodeId, boot_id
 from haagent.core.messages import Datagram, Flag, Header, Probe, State
 from haagent.core.settings import AgentSettings, IPAddress
 from haagent.core.units import milliseconds
+from haagent.doctor.connect import CONNECT_S, SILENT, connect
 from haagent.doctor.facts import Host, Owner, Path
 from haagent.doctor.tally import Tally
 from haagent.runtime.places import by_interface, places
@@ -35,7 +36,6 @@ from haagent.wire.inspection import Inspector
 ROUND_S = 0.25
 """Between questions; every other one goes to all."""
 
-CONNECT_S = 2.0
 _INTERVAL = milliseconds(1000)
 
 
@@ -260,25 +260,11 @@ class Visit:
         return {(node, address) for node, address in known if address.version == version}
 
     async def _connect(self, index: int, address: IPAddress) -> None:
-        """Find out whether a process listens on the port of agents at ``address``."""
-        settings = self._tallies[index].settings
-        self._ports[index, address] = "silent"
-        scope = socket.if_nametoindex(settings.interface) if address.is_link_local else 0
-        ipv4 = address.version == 4
-        where = (str(address), self._settings.heartbeat.port, *(() if ipv4 else (0, scope)))
-        with socket.socket(socket.AF_INET if ipv4 else socket.AF_INET6) as opened:
-            opened.setblocking(False)
-            device = settings.interface.encode() + b"\0"
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
-            try:
-                async with asyncio.timeout(CONNECT_S):
-                    await asyncio.get_running_loop().sock_connect(opened, where)
-            except ConnectionRefusedError:
-                self._ports[index, address] = "refused"
-            except OSError:
-                pass  # TimeoutError is one.
-            else:
-                self._ports[index, address] = "open"
+        # Until it is known, and where the visit ends before.
+        self._ports[index, address] = SILENT
+        interface = self._tallies[index].settings.interface
+        where = address, self._settings.heartbeat.port
+        self._ports[index, address] = await connect(interface, *where)
 
     def _path(self, index: int) -> Path:
         tally, end = self._tallies[index], self._ends[index]
@@ -288,7 +274,7 @@ class Visit:
             Host(
                 address=address,
                 protocols=frozenset(self._answers.get((index, address), ())),
-                port=self._ports.get((index, address), "silent"),
+                port=self._ports.get((index, address), SILENT),
             )
             for address in sorted(self._addresses(index), key=str)
         )

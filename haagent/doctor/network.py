@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from haagent.core.messages import DiscardReason
+from haagent.doctor.connect import OPEN, REFUSED
 from haagent.doctor.facts import Asked, Facts, Host, Path, Stranger, Voice
 from haagent.doctor.findings import Finding, error, notice, warning
 
@@ -57,8 +58,8 @@ def silent(facts: Facts, path: Path) -> Iterator[Finding]:
         f"{_where(path)}: no other agent is heard",
         f"start the others, and let {port} pass",
     )
-    running = _addresses(path.hosts, "open")
-    stopped = _addresses(path.hosts, "refused")
+    running = _addresses(path.hosts, OPEN)
+    stopped = _addresses(path.hosts, REFUSED)
     if running:
         text += f", though one runs at {running}: a firewall on either host, or the switch"
         cure = f"let {port} pass on both hosts, and compare `heartbeat.paths` in both files"
@@ -160,8 +161,8 @@ def questions(facts: Facts, path: Path) -> Iterator[Finding]:
                 "let ICMP echo requests in there, and replies here: fewer errors about who is dead"
             )
             yield warning("icmp.refused", text, cure)
-        if host.address in heard and host.port != "open":
-            how = "refuses connections" if host.port == "refused" else "lets no connection through"
+        if host.address in heard and host.port != OPEN:
+            how = "refuses connections" if host.port == REFUSED else "lets no connection through"
             text = f"{_where(path)}: {host.address} {how} to TCP port "
             text += (
                 f"{facts.settings.heartbeat.port}: that its agent was killed is found by silence"
