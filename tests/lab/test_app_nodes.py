@@ -49,7 +49,7 @@ class Fleet:
         def found() -> bool:
             return condition(self.weights(balancer))
 
-        self.site.lab.wait_until(found, deadline_s, f"{balancer}: {self.weights(balancer)}")
+        self.site.lab.wait_until(found, deadline_s, f"the weights on {balancer}")
         return time.monotonic_ns()
 
     def probe(self) -> Probes:
@@ -97,6 +97,12 @@ def test_a_killed_node_is_out_of_both_haproxys_in_time_and_begins_slowly_when_it
     print(f"weights on the way back: {sorted(set(seen))}")
     assert seen[0] < 50
     assert len(set(seen)) >= 3
+
+    # A clean stop is an end at once.
+    stopped = fleet.nodes["app2"].process.stop()
+    out = [fleet.wait(balancer, lambda found: "app2" not in found) for balancer in ("lb1", "lb2")]
+    print(f"after a goodbye out of both after {(max(out) - stopped) / MS:.0f} ms")
+    assert (max(out) - stopped) / MS < 1000
     assert probes.failures() == []
 
 
