@@ -22,7 +22,7 @@ load_balancer() {
   /haagent/deploy/install
   install -m 600 -o haagent -g haagent /tmp/cluster.key /etc/haagent/cluster.key
   rm /tmp/cluster.key
-  sed "s/eth0/$(interface)/" "/haagent/conf/pair-$name.yml" >/etc/haagent/haagent.yml
+  sed "s/eth0/$(interface)/" "/haagent/conf/nodes-$name.yml" >/etc/haagent/haagent.yml
   /opt/haagent/bin/haagent check
   systemctl enable haagent
   systemctl restart haagent
@@ -45,6 +45,30 @@ UNIT
   systemctl daemon-reload
   systemctl enable app
   systemctl restart app
+
+  /haagent/deploy/install --node
+  # Where it matters this is done beside the cluster key, and only the node's key is copied here.
+  chmod 600 /tmp/cluster.key
+  rm -f /etc/haagent/node.key
+  /opt/haagent/bin/haagent keygen --node "$name" --cluster shop \
+    --from /tmp/cluster.key /etc/haagent/node.key
+  rm /tmp/cluster.key
+  chown haagent-node:haagent-node /etc/haagent/node.key
+  cat >/etc/haagent/node.yml <<FILE
+node: $name
+cluster: shop
+key_file: /etc/haagent/node.key
+heartbeat:
+  paths:
+    - interface: $(interface)
+services:
+  app:
+    port: 8080
+    check: {http: "http://127.0.0.1:8080/"}
+FILE
+  /opt/haagent/bin/haagent check /etc/haagent/node.yml
+  systemctl enable haagent-node
+  systemctl restart haagent-node
 }
 
 main
