@@ -421,6 +421,8 @@ def test_an_agents_files_are_the_laboratorys_and_its_key_is_private(lab: Lab) ->
 BUILDER = """
 import signal, sys, threading
 from haagent.lab.topology import Lab
+# A shell has those that it starts in the background ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 print("begun", flush=True)
 with Lab(sys.argv[1]) as lab:
