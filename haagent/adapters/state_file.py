@@ -31,7 +31,7 @@ _NAME = "state.json"
 _FORMAT = 1
 _MAX_COUNTER = (1 << 32) - 1
 _MAX_TERM = (1 << 63) - 1
-"""What peers take for a term (``haagent.wire``); more is a corrupt file."""
+"""What peers take for a term (``haagent.wire``); more is a corrupt file, of a time as well."""
 
 
 class AlreadyRunning(Exception):  # noqa: N818  # It says what is, like FileNotFound would.
@@ -132,6 +132,7 @@ class StateFile:
             "terms": self._terms,
             "maintenance": self._steered.maintenance,
             "paused": self._steered.paused,
+            "maintenance_until": self._steered.until,
         }
         new = self._path.with_name(f"{_NAME}.new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -196,15 +197,21 @@ def _parse(text: bytes) -> _Content:
     """Raises: ValueError, RecursionError."""
     content = json.loads(text)
     # Files of versions that could not be steered have nothing of it.
-    match {"maintenance": False, "paused": False, **content} if isinstance(content, dict) else None:
+    absent = {"maintenance": False, "paused": False, "maintenance_until": None}
+    match {**absent, **content} if isinstance(content, dict) else None:
         case {
             "format": 1,
             "boot_counter": int(counter),
             "terms": dict(terms),
             "maintenance": bool(maintenance),
             "paused": bool(paused),
-        } if 0 <= counter <= _MAX_COUNTER and all(map(_is_term, terms.values())):
-            steered = Steered(maintenance=maintenance, paused=paused)
+            "maintenance_until": None | int() as until,
+        } if 0 <= counter <= _MAX_COUNTER and all(map(_is_term, [*terms.values(), until or 0])):
+            steered = Steered(
+                maintenance=maintenance,
+                paused=paused,
+                until=None if until is None else WallNs(until),
+            )
             return _Content(boot_counter=counter, terms=terms, steered=steered)
     msg = f"not a state file of format {_FORMAT}"
     raise ValueError(msg)

@@ -28,7 +28,7 @@ def write(directory: Path, configuration: str, tenures: Iterable[Tenure]) -> Non
     content = {
         "machine_boot": _machine_boot(),
         "configuration": configuration,
-        "tenures": [[each.group, each.term, each.until] for each in tenures],
+        "tenures": [[each.group, each.term, each.until, each.chosen] for each in tenures],
     }
     # No fsync: what a power cut could lose means nothing after it.
     new = directory / f"{_NAME}.new"
@@ -52,8 +52,13 @@ def read(directory: Path, configuration: str, now: MonoNs) -> list[Tenure]:
         if (content["machine_boot"], content["configuration"]) != (_machine_boot(), configuration):
             return []
         tenures = [
-            Tenure(group=GroupId(int(group)), term=Term(int(term)), until=MonoNs(int(until)))
-            for group, term, until in content["tenures"]
+            Tenure(
+                group=GroupId(int(group)),
+                term=Term(int(term)),
+                until=MonoNs(int(until)),
+                chosen=None if chosen is None else int(chosen),
+            )
+            for group, term, until, chosen in content["tenures"]
         ]
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return []

@@ -247,6 +247,8 @@ class Tenure:
     term: Term
     until: MonoNs
     """The peers wait at least so long, and the fence stays open so long."""
+    chosen: int | None = None
+    """Since an operator chose this agent: the health that it has kept since then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ backends.  A machine never calls back.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import assert_never
 
@@ -39,6 +40,7 @@ from haagent.core.events import (
     CheckReported,
     DatagramReceived,
     Event,
+    FailoverAsked,
     FileSettled,
     ForeignAddressSeen,
     HookEnded,
@@ -77,6 +79,7 @@ from haagent.core.peer import Peer
 from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, GroupSettings, IPAddress
 from haagent.core.status import Status
+from haagent.core.steering import in_force, shown
 from haagent.core.units import (
     DurationNs,
     Moment,
@@ -155,6 +158,8 @@ class Agent:
         self._mute_due: MonoNs | None = None
         """When the lease of an agent is over that nobody hears."""
         self._steered = Steered(maintenance=False, paused=False)
+        self._drain_due: MonoNs | None = None
+        """When the maintenance ends by itself."""
         self._stopping = False
         self._begun: MonoNs | None = None
         """When the first step was."""
@@ -198,6 +203,7 @@ class Agent:
             haproxy=self._backends.status() if self._backends else None,
             nodes=self._registry.status() if self._registry else None,
             hooks=self._hooks.status(),
+            steered=None if self._begun is None else self._steered,
             alarms=self._journal.alarms,
             records=self._journal.records,
         )
@@ -254,7 +260,7 @@ class Agent:
             case StopRequested() | RestartRequested():
                 leave = self._stop if isinstance(event, StopRequested) else self._leave_to_next
                 return leave(now)
-            case SettingsChanged() | SettingsRejected() | Steered():
+            case SettingsChanged() | SettingsRejected() | Steered() | FailoverAsked():
                 return self._reconfigure(now, event)
             case _:
                 assert_never(event)
@@ -524,10 +530,12 @@ class Agent:
         return actions
 
     def _reconfigure(
-        self, now: Moment, event: SettingsChanged | SettingsRejected | Steered
+        self, now: Moment, event: SettingsChanged | SettingsRejected | Steered | FailoverAsked
     ) -> list[Action]:
         if isinstance(event, Steered):
             return self._steer(now, event)
+        if isinstance(event, FailoverAsked):
+            return self._fail_over(now, event)
         if isinstance(event, SettingsRejected):
             self._journal.alarm(now, "config.rejected", "", f"kept the old file: {event.text}")
             return []
@@ -561,11 +569,30 @@ class Agent:
         else:
             self._registry.reconfigure(settings.nodes)
 
+    def _fail_over(self, now: Moment, event: FailoverAsked) -> list[Action]:
+        group, peer = self._groups.get(event.group), self._membership.get(event.to)
+        if group is None or peer is None:
+            return []
+        text = f"an operator wants {peer.name} to be master"
+        name, term = group.settings.name, group.election.term
+        before, cause = group.election.state, group.cause
+        group.cause = self._journal.record(now, "failover.asked", text, group=name, term=term)
+        actions = group.lead(now, Election.fail_over, event.to)
+        if group.election.state is before:
+            group.cause = cause  # It explains no later change.
+        return actions
+
     def _steer(self, now: Moment, event: Steered) -> list[Action]:
-        self._steered = event
+        self._steered = steered = in_force(event, now.wall)
+        self._drain_due, until = None, ""
+        if steered.until is not None:
+            # From here on no step of the wall clock counts.
+            self._drain_due = later(now.mono, DurationNs(steered.until - now.wall))
+            until = f" until {shown(steered.until, now.wall)}"
+        out = f"is kept out{until}, and hands over what it has"
         for kind, on, text in (
-            ("agent.maintenance", event.maintenance, "is kept out, and hands over what it has"),
-            ("agent.paused", event.paused, "masters stay as they are, whatever happens"),
+            ("agent.maintenance", steered.maintenance, out),
+            ("agent.paused", steered.paused, "masters stay as they are, whatever happens"),
         ):
             if on:
                 self._journal.alarm(now, kind, "", text)
@@ -633,6 +660,8 @@ class Agent:
     def _tick(self, now: Moment) -> list[Action]:
         self._journal.tick(now)
         actions: list[Action] = [*self._outbox.tick(now)]
+        if self._drain_due is not None and now.mono >= self._drain_due:
+            actions += self._steer(now, replace(self._steered, maintenance=False, until=None))
         actions += self._come_and_go(now)
         dead, asked = self._membership.judge(now.mono)
         for peer in dead:
@@ -718,6 +747,7 @@ class Agent:
         return earliest(
             *[group.due for group in self._groups.values()],
             self._mute_due,
+            self._drain_due,
             self._membership.deadline(),
             self._outbox.deadline(),
             self._journal.deadline(),

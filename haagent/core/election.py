@@ -135,6 +135,12 @@ class Election:
         """Whether this agent may become master by a planned handover only."""
         self._master_paused = False
         """Whether the last master had nobody take over from it."""
+        self.chosen: int | None = None
+        """Of a master that an operator chose before a better one: the best health since then."""
+        self._chooses = False
+        """Whether the handover that is under way is as an operator wants it."""
+        self._invited: Ballot | None = None
+        """The mastership whose end an operator wants, with this agent as its successor."""
         self.restarting = False
         """Whether the next process of this agent is to go on with this mastership."""
         self._due: MonoNs | None = None
@@ -161,8 +167,14 @@ class Election:
     @property
     def wants_out(self) -> bool:
         """Whether this agent, when master, hands over as soon as somebody can take over."""
-        demoted = self._health < HEALTHY and not self.paused
-        return self.maintenance or demoted
+        # Whom an operator chose although it was demoted stays, until it gets worse.
+        demoted = self._health < (HEALTHY if self.chosen is None else self.chosen)
+        return self.maintenance or (demoted and not self.paused)
+
+    @property
+    def marks_choice(self) -> bool:
+        """Whether the others are to know that an operator chose the master, or its successor."""
+        return self._chooses if self.state is State.RESIGNING else self.chosen is not None
 
     @property
     def shown_state(self) -> State:
@@ -178,6 +190,8 @@ class Election:
         """The reason as others see it."""
         if self.maintenance and self.state is State.BACKUP:
             return RoleReason.MAINTENANCE
+        if self.chosen is not None and self.reason is RoleReason.RESTARTED:
+            return RoleReason.CHOSEN
         return self.reason
 
     @property
@@ -285,6 +299,8 @@ class Election:
         """
         self._set_judged(now, judged=judged)
         self._health = max(1, HEALTHY - demoted_by)
+        if self.chosen is not None:
+            self.chosen = max(self.chosen, self._health)
         self._released = released
         if self._must_let_go:
             return self._leave(now) if self._stopping else self._fail(now, RoleReason.CHECK_FAILED)
@@ -366,6 +382,15 @@ class Election:
         if waits and not self._is_held:
             self._due = now
         return self.tick(now)
+
+    def fail_over(self, now: MonoNs, to: NodeId) -> list[Say]:
+        """Hand over to ``to``, as the operator wants it, if this is the master and that one can."""
+        able = self._membership.better(self.group.id, Rank(0, NOT_ELECTABLE, NodeId(0)))
+        if self.state is not State.MASTER or self._stopping or to not in able:
+            return []
+        says = self._prepare(now, to)
+        self._chooses = True
+        return says
 
     # What peers say, and that they fall silent.
 
@@ -524,7 +549,9 @@ class Election:
         self._candidacy.reason = RoleReason.RESTARTED
         self._unjudged = False  # The checks were known to pass a moment ago.
         self._candidacy.begin()
-        return self._rule(now)
+        says = self._rule(now)
+        self.chosen = tenure.chosen
+        return says
 
     def _name(self, node: NodeId) -> str:
         peer = self._membership.get(node)
@@ -715,7 +742,8 @@ class Election:
             return False
         peer = self._membership.get(master.sender)
         hears_us = peer is not None and not peer.is_deaf(now)
-        return self.electable and hears_us and not (self.paused or master.paused)
+        held = self.paused or master.paused or master.chosen
+        return self.electable and hears_us and not held
 
     def _ask_transfer(self, now: MonoNs) -> list[Say]:
         self._preemption.ask_again(now)
@@ -730,7 +758,9 @@ class Election:
         return [Say(call, to=self.master)]
 
     def _heard_transfer(self, now: MonoNs, header: Header) -> list[Say]:
-        if self.state is State.MASTER and header.electable and header.rank > self.rank:
+        if self.state is not State.MASTER or self.chosen is not None:
+            return []
+        if header.electable and header.rank > self.rank:
             return self._prepare(now, header.sender)
         return []
 
@@ -773,12 +803,13 @@ class Election:
     def _heard_resign(self, now: MonoNs, header: Header, resign: Resign) -> list[Say]:
         match resign.phase:
             case ResignPhase.PREPARE if resign.successor == self._node and self.electable:
+                self._invited = resign.ballot if header.chosen else None
                 ready = Resign(phase=ResignPhase.READY, ballot=resign.ballot, successor=self._node)
                 return [Say(ready, to=header.sender)]
             case ResignPhase.READY if self._waits_for(header.sender, resign.ballot):
                 return self._commit(now, header.sender)
             case ResignPhase.COMMIT if header.sender == self.master:
-                return self._succeed(now, resign.successor)
+                return self._succeed(now, resign)
             case _:
                 return []
 
@@ -792,15 +823,26 @@ class Election:
         self._successor = None
         return [self._resign(ResignPhase.COMMIT, successor)]
 
-    def _succeed(self, now: MonoNs, successor: NodeId) -> list[Say]:
+    def _succeed(self, now: MonoNs, resign: Resign) -> list[Say]:
         if self.state is not State.BACKUP:
             return []
-        if successor == self._node and self.electable:
-            self._candidacy.reason = RoleReason.HANDOVER
+        if resign.successor == self._node and self.electable:
+            # The best one needs no protection: a failover back ends the operator's word.
+            chosen = resign.ballot == self._invited and self._is_second_choice
+            self._candidacy.reason = RoleReason.CHOSEN if chosen else RoleReason.HANDOVER
             self._candidacy.begin()
-            return self._win(now)
+            says = self._win(now)
+            self.chosen = self._health if chosen else None
+            return says
         self._await_coordinator(now)
         return []
+
+    @property
+    def _is_second_choice(self) -> bool:
+        """Whether a living agent is preferred to this one by the files, be it well or not."""
+        voters = self._membership.voters(self.group.id).values()
+        ours = (self.group.priority, self._node)
+        return any((each.base_priority, each.sender) > ours for each in voters)
 
     def _await_coordinator(self, now: MonoNs) -> None:
         self.master = None
@@ -840,5 +882,8 @@ class Election:
             if self.state.owns_addresses and not state.owns_addresses:
                 demoted = reason is RoleReason.HANDED_OVER and self._health < HEALTHY
                 self._preemption.lost(now, RoleReason.CHECK_FAILED if demoted else reason)
+        self._chooses &= state is State.RESIGNING
+        if not state.owns_addresses:
+            self.chosen = None
         self.state = state
         self.reason = reason

@@ -5,10 +5,10 @@ from typing import TypeAlias
 
 from haagent.core.actions import Action, Backend, RunHook
 from haagent.core.checks import CheckSettings
-from haagent.core.identity import GroupId
+from haagent.core.identity import GroupId, NodeId
 from haagent.core.messages import Datagram, DiscardReason, NodeHeartbeat
 from haagent.core.settings import AgentSettings, IPAddress
-from haagent.core.units import DurationNs, MonoNs
+from haagent.core.units import DurationNs, MonoNs, WallNs
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +195,16 @@ class Steered:
     """It hands over what it is master of as soon as somebody can take it, and takes nothing."""
     paused: bool
     """Nobody here becomes master but by a planned handover, whatever happens."""
+    until: WallNs | None = None
+    """When the maintenance ends by itself; by the wall clock, because it outlives the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverAsked:
+    """The operator wants the group handed over to ``to``, which keeps it."""
+
+    group: GroupId
+    to: NodeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +250,7 @@ Event: TypeAlias = (
     | FileSettled
     | StopRequested
     | Steered
+    | FailoverAsked
     | RestartRequested
     | SettingsChanged
     | SettingsRejected

@@ -57,6 +57,7 @@ class RoleReason(IntEnum):
     MAINTENANCE = 19
     CHECK_FAILED = 20
     UNCHECKED = 21
+    CHOSEN = 22
 
     @property
     def text(self) -> str:
@@ -87,6 +88,7 @@ _REASON_TEXT = {
     RoleReason.MAINTENANCE: "is kept out for maintenance",
     RoleReason.CHECK_FAILED: "a check has failed that the group depends on",
     RoleReason.UNCHECKED: "waits for the first results of its checks",
+    RoleReason.CHOSEN: "was chosen by an operator; no better agent takes over by itself",
 }
 
 
@@ -103,6 +105,8 @@ class Flag(IntFlag):
     RESTARTING = 32
     PAUSED = 64
     """The sender has been told not to change the master on its own."""
+    CHOSEN = 128
+    """An operator chose the master, or with RESIGN its successor: no better one takes it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +147,10 @@ class Header:
     @property
     def paused(self) -> bool:
         return Flag.PAUSED in self.flags
+
+    @property
+    def chosen(self) -> bool:
+        return Flag.CHOSEN in self.flags
 
     @property
     def restarting(self) -> bool:

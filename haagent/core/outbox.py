@@ -165,4 +165,6 @@ def _flags(election: Election, *, to_one: bool) -> Flag:
         flags |= Flag.RESTARTING
     if election.paused:
         flags |= Flag.PAUSED
+    if election.marks_choice:
+        flags |= Flag.CHOSEN
     return flags

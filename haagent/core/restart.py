@@ -124,7 +124,12 @@ class Restart:
         for group in self.groups:
             actions += group.ownership.vouch(until)
         self.kept = tuple(
-            Tenure(group=group.settings.id, term=group.election.term, until=until)
+            Tenure(
+                group=group.settings.id,
+                term=group.election.term,
+                until=until,
+                chosen=group.election.chosen,
+            )
             for group in self.groups
         )
         return actions

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from haagent.core.actions import Backend, Record, Severity
 from haagent.core.checks import CheckSettings
+from haagent.core.events import Steered
 from haagent.core.fleet.node import Standing
 from haagent.core.identity import BootId, NodeId, Priority, Term
 from haagent.core.messages import RoleReason, Service, State
@@ -205,6 +206,8 @@ class Status:
     """None when the file has nothing of app nodes."""
     hooks: tuple[HookStatus, ...] = ()
     """The newest last; those that have not run yet are missing."""
+    steered: Steered | None = None
+    """What the operator wants, and is in force; None before the agent has begun."""
     alarms: tuple[Alarm, ...]
     records: tuple[Record, ...]
     """The newest records, oldest first."""

@@ -34,7 +34,7 @@ HOP_LIMIT = 255
 
 _GROUP_AND_PATH = Struct("!12xHxB")
 _HEADER = Struct("!2sBBHBBIHBBQQQQQBBBBHHQQ")
-_STATE_FLAGS = Flag.UNICAST | Flag.ELECTABLE | Flag.RESTARTING | Flag.PAUSED
+_STATE_FLAGS = Flag.UNICAST | Flag.ELECTABLE | Flag.RESTARTING | Flag.PAUSED | Flag.CHOSEN
 _KIND_FLAGS = sum(kind.value for kind in ElectionKind)
 
 

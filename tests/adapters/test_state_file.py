@@ -21,7 +21,7 @@ WALL = WallNs(seconds(1_800_000_000))
 
 
 NOT_STEERED = Steered(maintenance=False, paused=False)
-DRAINED = Steered(maintenance=True, paused=False)
+DRAINED = Steered(maintenance=True, paused=False, until=WallNs(seconds(1_900_000_000)))
 
 
 @contextlib.contextmanager
@@ -203,6 +203,9 @@ def test_a_second_agent_changes_nothing(tmp_path: Path) -> None:
         b'{"format": 1, "boot_counter": 1, "terms": {"web": "7"}}',
         b'{"format": 1, "boot_counter": 1, "terms": {}, "maintenance": "no"}',
         b'{"format": 1, "boot_counter": 1, "terms": {}, "paused": 1}',
+        b'{"format": 1, "boot_counter": 1, "terms": {}, "maintenance_until": "soon"}',
+        b'{"format": 1, "boot_counter": 1, "terms": {}, "maintenance_until": -1}',
+        b'{"format": 1, "boot_counter": 1, "terms": {}, "maintenance_until": 9223372036854775808}',
         b'{"format": 1, "boot_counter": 1, "terms": {"web": 18446744073709551616}}',
         b"[]",
     ],

@@ -9,7 +9,7 @@ from haagent.core.actions import Tenure
 from haagent.core.identity import Term, group_id
 from haagent.core.units import MonoNs
 
-WEB = Tenure(group=group_id("web"), term=Term(7), until=MonoNs(1000))
+WEB = Tenure(group=group_id("web"), term=Term(7), until=MonoNs(1000), chosen=99)
 MAIL = Tenure(group=group_id("mail"), term=Term(3), until=MonoNs(2000))
 
 

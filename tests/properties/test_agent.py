@@ -31,6 +31,7 @@ from haagent.core.events import (
     CheckReported,
     DatagramReceived,
     Event,
+    FailoverAsked,
     FileSettled,
     ForeignAddressSeen,
     HookEnded,
@@ -294,7 +295,13 @@ headers = st.builds(
     group=st.sampled_from([GROUPS[0]] * 8 + [GROUPS[1], GroupId(7)]),
     path=st.just(0),
     flags=st.sampled_from(
-        [Flag.NONE, *[Flag.ELECTABLE] * 4, Flag.ELECTABLE | Flag.UNICAST, Flag.PAUSED]
+        [
+            Flag.NONE,
+            *[Flag.ELECTABLE] * 4,
+            Flag.ELECTABLE | Flag.UNICAST,
+            Flag.ELECTABLE | Flag.CHOSEN,
+            Flag.PAUSED,
+        ]
     ),
     term=terms,
     master=st.none() | nodes,
@@ -316,7 +323,13 @@ happenings: st.SearchStrategy[Event] = st.one_of(
     st.builds(ForeignAddressSeen, interfaces, addresses, st.just("02:00:00:00:00:09")),
     st.builds(HostAnswered, st.just(0), sources, st.just("ARP")),
     st.builds(ProcessEnded, st.just(0), sources),
-    st.builds(Steered, maintenance=st.booleans(), paused=st.booleans()),
+    st.builds(
+        Steered,
+        maintenance=st.booleans(),
+        paused=st.booleans(),
+        until=st.none() | st.integers(0, (1 << 63) - 1).map(WallNs),
+    ),
+    st.builds(FailoverAsked, st.sampled_from(GROUPS), nodes),
     st.just(BackendsObserved(reachable=False, backends=(), trouble="is down")),
     st.builds(
         CheckReported,

@@ -8,7 +8,7 @@ Commands, each after its time.  The Ticks that become due until then come first,
 word ``late`` follows the time: then the agent was stalled.
 
     start [probing] [reference=ADDRESS] [priority=150] [preempt=after:5s] [reserved=7]
-          [servers=NAME:WHEN[:OF],...] [renewals] [kept=TERM:UNTIL]
+          [servers=NAME:WHEN[:OF],...] [renewals] [kept=TERM:UNTIL[:CHOSEN]]
           [checks=NAME[:demote],...] [hooks=KIND,...] [before_claim=TIMEOUT[:give_way]]
     link up | down [INTERFACE]
     mute | heard                nothing that it says leaves the host, or it does again
@@ -30,16 +30,16 @@ word ``late`` follows the time: then the agent was stalled.
     PEER meets [KEY=VALUE ...]  heartbeat, challenge, answer; the first two are not shown
     PEER talks                  heartbeats every 100 ms from the command before until then
     PEER answers PROTOCOL       its host does, ARP say; without PEER: answers ADDRESS
-    steered [maintenance] [paused]
+    steered [maintenance] [paused] [for=DURATION]
+    failover PEER               the operator wants the peer to be master
     PEER dies                   its connection ends, and another one is refused
     PEER confirms               it proves that it has heard what it was last asked
     PEER says BODY [WORD ...] [KEY=VALUE ...]
 
 What a peer once said of ``priority``, ``state``, ``term``, ``master``, ``electable``, ``boot``,
-``restarting``, ``unicast``, ``paused`` and ``timeout`` (in ms, as master) holds until it says
-otherwise.  Heartbeats of
-the agent itself are left out, and so is the fence that each of them keeps open, unless it starts
-with ``renewals``, and whose processes it watches.
+``restarting``, ``unicast``, ``paused``, ``chosen`` and ``timeout`` (in ms, as master) holds until
+it says otherwise.  Heartbeats of the agent itself are left out, and so is the fence that each of
+them keeps open, unless it starts with ``renewals``, and whose processes it watches.
 
 With ``nodes=SERVICE:POLICY[:WHEN_EMPTY]`` the backend ``app`` has app nodes, of the class
 ``default`` (with ``slow=DURATION``, ``rise=2`` and, by the word ``mourn``, hooks) or, by the word
@@ -90,6 +90,7 @@ from haagent.core.events import (
     CheckReported,
     DatagramReceived,
     Event,
+    FailoverAsked,
     ForeignAddressSeen,
     HookEnded,
     HostAnswered,
@@ -220,6 +221,7 @@ class Peer:
             "unicast": "no",
             "health": "100",
             "paused": "no",
+            "chosen": "no",
         }
     )
     sequence: int = 0
@@ -328,6 +330,10 @@ class Stage:
                 self._step(self._ended(*words) if verb == "ended" else self._reported(*words))
             case "confirm":
                 self._settle(ActionDone)
+            case "steered":
+                until = WallNs(EPOCH + now + duration(options["for"])) if "for" in options else None
+                maintenance, paused = "maintenance" in words, "paused" in words
+                self._step(Steered(maintenance=maintenance, paused=paused, until=until))
             case "refuse" if words == ["fence"]:
                 assert self.opened is not None, "nothing was opened"
                 self._step(ActionFailed(self.opened, 1, "refused"))
@@ -379,8 +385,7 @@ class Stage:
     def _start(self, options: Options, *words: str) -> None:
         settings, web = self._settings(options, *words), group_id("web")
         reserved = Term(int(options.get("reserved", "0")))
-        term, _, until = options.get("kept", "").partition(":")
-        kept = [Tenure(group=web, term=Term(int(term)), until=duration(until))] if term else []
+        kept = [tenure(web, options["kept"])] if "kept" in options else []
         self.agent = Agent(settings, boot_id(1, 0), {web: reserved}, Random(1), kept)
 
     def _wait(self, until: MonoNs) -> None:
@@ -515,7 +520,8 @@ class Stage:
             flags=(Flag.ELECTABLE if electable else Flag.NONE)
             | (Flag.RESTARTING if facts["restarting"] == "yes" else Flag.NONE)
             | (Flag.UNICAST if facts["unicast"] == "yes" else Flag.NONE)
-            | (Flag.PAUSED if facts["paused"] == "yes" else Flag.NONE),
+            | (Flag.PAUSED if facts["paused"] == "yes" else Flag.NONE)
+            | (Flag.CHOSEN if facts["chosen"] == "yes" else Flag.NONE),
             term=Term(int(facts["term"])),
             master=None if facts["master"] == "-" else node_id(facts["master"]),
             state=state,
@@ -588,7 +594,9 @@ class Stage:
                 if is_heartbeat(action):
                     return []
                 to = "all" if destination is None else self._at(destination)
-                return [f"send {said(body)} to {to}: {header.state.name}, term {header.term}"]
+                chosen = ", chosen" if header.chosen else ""
+                state = f"{header.state.name}, term {header.term}{chosen}"
+                return [f"send {said(body)} to {to}: {state}"]
             case ClaimAddress(term=term):
                 return [f"claim {place(action)}, term {term}"]
             case ReleaseAddress(term=term):
@@ -681,8 +689,8 @@ def happening(verb: str, words: Words) -> Event:
             return ForeignAddressSeen("eth0", ADDRESS.ip, mac)
         case "answers", [address]:
             return HostAnswered(0, IPv4Address(address), "ARP")
-        case "steered", words:
-            return Steered(maintenance="maintenance" in words, paused="paused" in words)
+        case "failover", [peer]:
+            return FailoverAsked(group_id("web"), node_id(peer))
         case "mute", []:
             return PathChanged(0, "eth0: no IPv4 address of its own", carries=False)
         case "heard", []:
@@ -716,6 +724,17 @@ def duration(text: str) -> MonoNs:
 
 def shown(instant: MonoNs) -> str:
     return f"{instant / 1_000_000:.10g}ms"
+
+
+def tenure(group: GroupId, text: str) -> Tenure:
+    """Return the mastership written ``term:until`` or ``term:until:chosen``."""
+    term, until, *chosen = text.split(":")
+    return Tenure(
+        group=group,
+        term=Term(int(term)),
+        until=duration(until),
+        chosen=int(chosen[0]) if chosen else None,
+    )
 
 
 def server(text: str) -> ServerSettings:

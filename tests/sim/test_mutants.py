@@ -53,7 +53,7 @@ def claims_before_the_other_has_let_go(patch: pytest.MonkeyPatch) -> None:
 
     def hasty(self: Election, now: MonoNs, header: Header, resign: Resign) -> list[Say]:
         if resign.phase is ResignPhase.PREPARE and resign.successor == self._node:
-            return self._succeed(now, resign.successor)
+            return self._succeed(now, resign)
         return rule(self, now, header, resign)
 
     patch.setattr(Election, "_heard_resign", hasty)

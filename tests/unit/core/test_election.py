@@ -88,6 +88,7 @@ class Stage:
         priority: int = 100,
         health: int = HEALTHY,
         term: int = 0,
+        chosen: bool = False,
     ) -> list[Say]:
         """Let ``sender`` be met if it is new, and say ``body``."""
         header = Header(
@@ -96,11 +97,12 @@ class Stage:
             sequence=0,
             group=self.election.group.id,
             path=0,
-            flags=Flag.ELECTABLE if priority else Flag.NONE,
+            flags=(Flag.ELECTABLE if priority else Flag.NONE)
+            | (Flag.CHOSEN if chosen else Flag.NONE),
             term=Term(term),
             master=None,
             state=state,
-            base_priority=Priority(100),
+            base_priority=Priority(priority or 100),
             priority=Priority(priority),
             health=health if priority else 0,
             interval_ms=200,
@@ -594,3 +596,117 @@ def test_an_agent_that_could_not_claim_does_not_return_while_a_check_keeps_it_ou
     stage.election.tick(at(11_200))
 
     assert (stage.election.state, stage.election.reason) == (State.FAULT, RoleReason.CHECK_FAILED)
+
+
+# An operator's choice
+
+
+def chosen(demoted_by: int = 0) -> Stage:
+    """lb1 is master because an operator chose it before lb2, which the files prefer."""
+    stage = Stage(priority=90)
+    stage.hears(900, LB2, state=State.MASTER, priority=200, term=1)
+    stage.election.set_health(at(910), released=False, demoted_by=demoted_by)
+    invitation = Resign(phase=ResignPhase.PREPARE, ballot=Ballot(LB2, BOOT, 1), successor=LB1)
+    stage.hears(950, LB2, invitation, state=State.RESIGNING, priority=200, term=1, chosen=True)
+    commit = replace(invitation, phase=ResignPhase.COMMIT)
+    stage.hears(960, LB2, commit, priority=200, term=1)
+    assert stage.election.state is State.MASTER
+    assert stage.election.marks_choice
+    return stage
+
+
+def test_the_choice_of_a_master_is_shown_as_its_reason() -> None:
+    assert chosen().election.shown_reason is RoleReason.CHOSEN
+
+
+def test_who_was_chosen_grants_no_handover_to_a_better_one() -> None:
+    stage = chosen()
+
+    assert stage.hears(1000, LB2, vote(term=3, kind=ElectionKind.TRANSFER), priority=200) == []
+    assert stage.election.state is State.MASTER
+
+
+def test_who_was_chosen_hands_over_when_a_check_demotes_it() -> None:
+    stage = chosen()
+
+    stage.election.set_health(at(1000), released=False, demoted_by=1)
+
+    assert stage.election.state is State.RESIGNING
+    assert not stage.election.marks_choice, "that one is no choice of an operator's"
+
+
+def test_who_was_chosen_although_demoted_stays_until_it_gets_worse() -> None:
+    stage = chosen(demoted_by=1)
+
+    stage.election.set_health(at(1000), released=False, demoted_by=1)
+    state = stage.election.state
+    stage.election.set_health(at(1100), released=False, demoted_by=2)
+
+    assert (state, stage.election.state) == (State.MASTER, State.RESIGNING)
+
+
+def test_who_was_chosen_demoted_and_is_well_again_stays_only_while_it_is_well() -> None:
+    stage = chosen(demoted_by=1)
+    stage.election.set_health(at(1000), released=False, demoted_by=0)
+    state = stage.election.state
+
+    stage.election.set_health(at(1100), released=False, demoted_by=1)
+
+    assert (state, stage.election.state) == (State.MASTER, State.RESIGNING)
+
+
+def test_two_masters_that_meet_go_by_rank_and_not_by_choice() -> None:
+    stage = chosen()
+
+    stage.hears(1000, LB2, state=State.MASTER, priority=200, term=3)
+
+    assert stage.election.state is State.BACKUP
+    assert not stage.election.marks_choice
+
+
+def test_a_choice_ends_with_the_mastership() -> None:
+    stage = chosen()
+
+    stage.election.link_changed(at(1000), up=False)
+
+    assert (stage.election.chosen, stage.election.marks_choice) == (None, False)
+
+
+def test_a_chosen_master_that_is_drained_hands_over_without_a_choice() -> None:
+    stage = chosen()
+
+    stage.election.steer(at(1000), maintenance=True, paused=False)
+
+    assert stage.election.state is State.RESIGNING
+    assert not stage.election.marks_choice
+
+
+def test_a_paused_master_hands_over_to_whom_an_operator_chooses() -> None:
+    stage = mastering(priority=200)
+    stage.hears(1100, LB2, priority=1)
+    stage.election.steer(at(1150), maintenance=False, paused=True)
+
+    (said,) = stage.election.fail_over(at(1200), LB2)
+
+    assert isinstance(said.body, Resign)
+    assert (said.body.phase, said.body.successor) == (ResignPhase.PREPARE, LB2)
+    assert stage.election.marks_choice
+
+
+@pytest.mark.parametrize(("priority", "to"), [(0, LB2), (100, LB3)])
+def test_nobody_is_chosen_who_cannot_take_over_or_is_not_known(priority: int, to: NodeId) -> None:
+    stage = mastering()
+    stage.hears(1100, LB2, priority=priority)
+
+    assert stage.election.fail_over(at(1200), to) == []
+    assert stage.election.state is State.MASTER
+
+
+def test_who_is_leaving_already_hands_over_as_it_has_begun_to() -> None:
+    stage = mastering()
+    stage.hears(1100, LB2)
+    stage.hears(1100, LB3)
+    stage.election.stop(at(1200))
+
+    assert stage.election.fail_over(at(1201), LB2) == []
+    assert not stage.election.marks_choice

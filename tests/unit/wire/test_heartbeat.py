@@ -147,6 +147,14 @@ def test_the_body_alone_says_which_kind_of_election_it_is() -> None:
     assert heard(payload) == Datagram(HEADER, election)
 
 
+def test_the_choice_of_an_operator_travels_in_the_header() -> None:
+    header = replace(HEADER, flags=Flag.ELECTABLE | Flag.CHOSEN)
+    payload = sent(HEARTBEAT, header)
+
+    assert payload[6] == 128 | 16
+    assert heard(payload) == Datagram(header, HEARTBEAT)
+
+
 def test_a_header_that_says_the_kind_of_an_election_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="the kind of an election"):
         sent(HEARTBEAT, replace(HEADER, flags=Flag.VOTE))
@@ -342,14 +350,12 @@ def test_a_field_must_have_exactly_its_length() -> None:
 
 
 def test_a_later_minor_version_is_read_as_far_as_it_is_known() -> None:
-    """Longer header, reserved bits and bytes in use, a field of its own: all skipped."""
+    """Longer header, reserved bytes in use, a field of its own: all skipped."""
     payload = golden()
     newer = (
         payload[:2]
         + b"\x17"
-        + payload[3:6]
-        + bytes([payload[6] | 0b1000_0000])
-        + payload[7:14]
+        + payload[3:14]
         + b"\x15"
         + payload[15:80]
         + b"new."
