@@ -111,25 +111,54 @@ def explain(
 def reload(
     socket: ControlSocket = None,
     config: SocketOf = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, and touch nothing.")
+    ] = False,
 ) -> None:
     """Have the running agent take in its file; what is wrong with it changes nothing."""
     from haagent.cli.reload import reload as command  # noqa: PLC0415
 
-    command(socket, config)
+    command(socket, config, dry_run=dry_run)
+
+
+@app.command()
+def failover(
+    group: Annotated[str, typer.Argument(help="Name of the group.", show_default=False)],
+    socket: ControlSocket = None,
+    config: SocketOf = None,
+    *,
+    to: Annotated[
+        str, typer.Option(metavar="NODE", help="To this agent.  Default: the best.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Also to a demoted agent.")] = False,
+) -> None:
+    """Hand a group over, as planned, to another agent, which keeps it; ask the master."""
+    from haagent.cli.failover import failover as command  # noqa: PLC0415
+
+    command(group, socket, config, to=to, force=force)
 
 
 @app.command()
 def drain(
     socket: ControlSocket = None,
     config: SocketOf = None,
+    length: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="End by itself after 30m or 2h, say."),
+    ] = None,
+    *,
     force: Annotated[
         bool, typer.Option("--force", help="Also while nobody could take over.")
     ] = False,
 ) -> None:
     """Hand over what the agent is master of, and keep it out until undrain."""
-    from haagent.cli.steer import steer as command  # noqa: PLC0415
+    from haagent.cli.steer import length_ms, steer as command  # noqa: PLC0415
 
-    command("drain", socket, config, force)
+    try:
+        ends = None if length is None else length_ms(length)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--for") from error
+    command("drain", socket, config, force=force, length_ms=ends)
 
 
 @app.command()

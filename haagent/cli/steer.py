@@ -1,6 +1,7 @@
 """``haagent drain``, ``undrain``, ``pause`` and ``resume``: what the operator wants of one agent.
 
-It holds until the opposite is said, restarts included.  A drain ends with its handovers.
+It holds until the opposite is said, or the time of a drain is over, restarts included.  The
+command ends with the handovers of a drain.
 
 Exit codes: 0 it is so, also when it was so before; 1 refused, or still master of a group after a
 drain without ``--force``; 2 the file that names the socket cannot be used; 3 no agent answers.
@@ -8,10 +9,11 @@ drain without ``--force``; 2 the file that names the socket cannot be used; 3 no
 
 import sys
 import time
+import uuid
 from pathlib import Path
 
 from haagent.cli.control_socket import control_socket
-from haagent.control.client import AgentUnreachable, steer as ask, watch
+from haagent.control.client import AgentUnreachable, fetch_status, seen, steer as ask, watch
 from haagent.control.haagent_pb2 import SteerRequest
 
 _TIMEOUT_S = 10.0
@@ -35,12 +37,23 @@ _NO_NEWS = {
 }
 
 
-def steer(command: str, socket: Path | None, config: Path | None, force: bool = False) -> None:
-    """Have the agent behind ``socket``, or behind the one that ``config`` names, do ``command``."""
+def steer(
+    command: str,
+    socket: Path | None,
+    config: Path | None,
+    *,
+    force: bool = False,
+    length_ms: int | None = None,
+) -> None:
+    """Have the agent behind ``socket``, or behind the one that ``config`` names, do ``command``.
+
+    ``length_ms``: after so long a drain ends by itself.
+    """
     path = control_socket(socket, config)
-    request = SteerRequest(force=force)
+    request = SteerRequest(force=force, maintenance_ms=length_ms, id=uuid.uuid4().hex)
     request.MergeFrom(_REQUESTS[command])
     try:
+        request.seen.extend(seen(fetch_status(path, _TIMEOUT_S)))
         reply = ask(path, _TIMEOUT_S, request)
         held = _held(path) if reply.outcome != "refused" and command == "drain" else []
     except AgentUnreachable as error:
@@ -54,11 +67,24 @@ def steer(command: str, socket: Path | None, config: Path | None, force: bool = 
             file=sys.stderr,
         )
         sys.exit(1)
-    print(_NEWS[command] if reply.outcome == "applied" else _NO_NEWS[command])
+    news = _NEWS[command] if reply.outcome == "applied" else _NO_NEWS[command]
+    until = f" until {reply.until}" if command == "drain" and reply.until else ""
+    print(f"{news}{until}")
     if held:
         text = f"still master of {', '.join(held)} until another agent can take over"
         print(f"haagent: {text}", file=sys.stderr)
         sys.exit(0 if force else 1)
+
+
+def length_ms(text: str) -> int:
+    """Return how long ``30m`` or ``2h`` is.
+
+    Raises: ValueError, with the reason for people.
+    """
+    from haagent.config.values import duration  # noqa: PLC0415 - one option needs it
+    from haagent.core.units import seconds  # noqa: PLC0415
+
+    return duration(seconds(1), seconds(366 * 24 * 3600))(text) // 1_000_000
 
 
 def _held(socket: Path) -> list[str]:

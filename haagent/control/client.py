@@ -29,13 +29,13 @@ def fetch_status(socket_path: Path, timeout_s: float) -> pb.StatusReply:
         return reply
 
 
-def reload(socket_path: Path, timeout_s: float) -> pb.ReloadReply:
-    """Have the agent take in its configuration file; return how that went.
+def reload(socket_path: Path, timeout_s: float, request: pb.ReloadRequest) -> pb.ReloadReply:
+    """Have the agent take in its configuration file, or rehearse that; return how that went.
 
     Raises: AgentUnreachable, at the latest after ``timeout_s``; the reload may go on.
     """
     with _stub(socket_path, timeout_s) as stub:
-        reply: pb.ReloadReply = stub.Reload(pb.ReloadRequest(), timeout=timeout_s)
+        reply: pb.ReloadReply = stub.Reload(request, timeout=timeout_s)
         return reply
 
 
@@ -47,6 +47,22 @@ def steer(socket_path: Path, timeout_s: float, request: pb.SteerRequest) -> pb.S
     with _stub(socket_path, timeout_s) as stub:
         reply: pb.SteerReply = stub.Steer(request, timeout=timeout_s)
         return reply
+
+
+def fail_over(socket_path: Path, timeout_s: float, request: pb.FailoverRequest) -> pb.FailoverReply:
+    """Have the agent begin to hand a group over; return whether it has.
+
+    Raises: AgentUnreachable, at the latest after ``timeout_s``; it may happen all the same.
+    """
+    with _stub(socket_path, timeout_s) as stub:
+        reply: pb.FailoverReply = stub.Failover(request, timeout=timeout_s)
+        return reply
+
+
+def seen(status: pb.StatusReply) -> list[pb.Seen]:
+    """Return what a request is to carry of ``status``, which its caller goes by."""
+    roles = (group.role for group in status.groups)
+    return [pb.Seen(group=role.group, term=role.term) for role in roles]
 
 
 def fetch_haproxy(socket_path: Path, timeout_s: float) -> pb.HaproxyReply:

@@ -14,9 +14,21 @@ class WatchRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Seen(_message.Message):
+    __slots__ = ("group", "term")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    term: int
+    def __init__(self, group: _Optional[str] = ..., term: _Optional[int] = ...) -> None: ...
+
 class ReloadRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("dry_run", "seen")
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    dry_run: bool
+    seen: _containers.RepeatedCompositeFieldContainer[Seen]
+    def __init__(self, dry_run: _Optional[bool] = ..., seen: _Optional[_Iterable[_Union[Seen, _Mapping]]] = ...) -> None: ...
 
 class ReloadReply(_message.Message):
     __slots__ = ("outcome", "lines")
@@ -27,22 +39,54 @@ class ReloadReply(_message.Message):
     def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SteerRequest(_message.Message):
-    __slots__ = ("maintenance", "paused", "force")
+    __slots__ = ("maintenance", "paused", "force", "maintenance_ms", "seen", "id")
     MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    MAINTENANCE_MS_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     maintenance: bool
     paused: bool
     force: bool
-    def __init__(self, maintenance: _Optional[bool] = ..., paused: _Optional[bool] = ..., force: _Optional[bool] = ...) -> None: ...
+    maintenance_ms: int
+    seen: _containers.RepeatedCompositeFieldContainer[Seen]
+    id: str
+    def __init__(self, maintenance: _Optional[bool] = ..., paused: _Optional[bool] = ..., force: _Optional[bool] = ..., maintenance_ms: _Optional[int] = ..., seen: _Optional[_Iterable[_Union[Seen, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
 
 class SteerReply(_message.Message):
-    __slots__ = ("outcome", "lines")
+    __slots__ = ("outcome", "lines", "until")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
     outcome: str
     lines: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
+    until: str
+    def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ..., until: _Optional[str] = ...) -> None: ...
+
+class FailoverRequest(_message.Message):
+    __slots__ = ("group", "to", "force", "seen", "id")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    to: str
+    force: bool
+    seen: _containers.RepeatedCompositeFieldContainer[Seen]
+    id: str
+    def __init__(self, group: _Optional[str] = ..., to: _Optional[str] = ..., force: _Optional[bool] = ..., seen: _Optional[_Iterable[_Union[Seen, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
+
+class FailoverReply(_message.Message):
+    __slots__ = ("outcome", "lines", "to")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    outcome: str
+    lines: _containers.RepeatedScalarFieldContainer[str]
+    to: str
+    def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ..., to: _Optional[str] = ...) -> None: ...
 
 class HaproxyRequest(_message.Message):
     __slots__ = ()

@@ -54,6 +54,11 @@ class AgentStub:
                 request_serializer=haagent_dot_control_dot_haagent__pb2.SteerRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
                 _registered_method=True)
+        self.Failover = channel.unary_unary(
+                '/haagent.v1.Agent/Failover',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.FailoverRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.FailoverReply.FromString,
+                _registered_method=True)
         self.Haproxy = channel.unary_stream(
                 '/haagent.v1.Agent/Haproxy',
                 request_serializer=haagent_dot_control_dot_haagent__pb2.HaproxyRequest.SerializeToString,
@@ -91,6 +96,13 @@ class AgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Failover(self, request, context):
+        """Hand a group over as planned; begun when it is answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Haproxy(self, request, context):
         """Every server of HAProxy beside what is wanted, asked of HAProxy at this moment.  In parts, of
         which the first has everything but the rest of the servers: no list is too long.
@@ -121,6 +133,11 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.Steer,
                     request_deserializer=haagent_dot_control_dot_haagent__pb2.SteerRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.SteerReply.SerializeToString,
+            ),
+            'Failover': grpc.unary_unary_rpc_method_handler(
+                    servicer.Failover,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.FailoverRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.FailoverReply.SerializeToString,
             ),
             'Haproxy': grpc.unary_stream_rpc_method_handler(
                     servicer.Haproxy,
@@ -236,6 +253,33 @@ class Agent:
             '/haagent.v1.Agent/Steer',
             haagent_dot_control_dot_haagent__pb2.SteerRequest.SerializeToString,
             haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Failover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/haagent.v1.Agent/Failover',
+            haagent_dot_control_dot_haagent__pb2.FailoverRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.FailoverReply.FromString,
             options,
             channel_credentials,
             insecure,

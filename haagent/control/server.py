@@ -15,6 +15,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -44,19 +45,22 @@ _OPTIONS = (
 _Context: TypeAlias = aio.ServicerContext[object, object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """What whoever may open the socket can ask of the agent, besides its status."""
+
+    reload: Callable[[pb.ReloadRequest], Awaitable[pb.ReloadReply]]
+    steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]]
+    fail_over: Callable[[pb.FailoverRequest], Awaitable[pb.FailoverReply]]
+    haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]]
+
+
 class ControlServer:
     """See the module docstring."""
 
-    def __init__(
-        self,
-        socket_path: Path,
-        view: Callable[[], pb.StatusReply],
-        reload: Callable[[], Awaitable[pb.ReloadReply]],
-        steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]],
-        haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]],
-    ) -> None:
+    def __init__(self, socket_path: Path, view: Callable[[], pb.StatusReply], calls: Calls) -> None:
         self._socket_path = socket_path
-        self._agent = _Agent(view, reload, steer, haproxy)
+        self._agent = _Agent(view, calls)
         self.listening = asyncio.Event()
         """Set once a client can connect."""
 
@@ -112,17 +116,9 @@ def require_unused(socket_path: Path) -> None:
 class _Agent(pb_grpc.AgentServicer):
     """The service of ``haagent.proto``."""
 
-    def __init__(
-        self,
-        view: Callable[[], pb.StatusReply],
-        reload: Callable[[], Awaitable[pb.ReloadReply]],
-        steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]],
-        haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]],
-    ) -> None:
+    def __init__(self, view: Callable[[], pb.StatusReply], calls: Calls) -> None:
         self._view = view
-        self._reload = reload
-        self._steer = steer
-        self._haproxy = haproxy
+        self._calls = calls
         self._change = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -153,20 +149,25 @@ class _Agent(pb_grpc.AgentServicer):
             await _wait(change, LONGEST_PAUSE_S - SHORTEST_PAUSE_S)
 
     async def Reload(  # noqa: N802 - the name in haagent.proto
-        self, _request: pb.ReloadRequest, _context: _Context
+        self, request: pb.ReloadRequest, _context: _Context
     ) -> pb.ReloadReply:
-        return await self._reload()
+        return await self._calls.reload(request)
 
     async def Steer(  # noqa: N802 - the name in haagent.proto
         self, request: pb.SteerRequest, _context: _Context
     ) -> pb.SteerReply:
-        return await self._steer(request)
+        return await self._calls.steer(request)
+
+    async def Failover(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.FailoverRequest, _context: _Context
+    ) -> pb.FailoverReply:
+        return await self._calls.fail_over(request)
 
     async def Haproxy(  # noqa: N802 - the name in haagent.proto
         self, _request: pb.HaproxyRequest, _context: _Context
     ) -> AsyncIterator[pb.HaproxyReply]:
         """Yield the parts; between two of them the loop has others to serve."""
-        for part in await self._haproxy():
+        for part in await self._calls.haproxy():
             yield part
 
 

@@ -25,9 +25,9 @@ from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.adapters.systemd import Systemd, inherited
 from haagent.config import ConfigurationError, KeyFileError, Loaded, read_key
-from haagent.control.haagent_pb2 import HaproxyReply, ReloadReply, StatusReply
+from haagent.control.haagent_pb2 import HaproxyReply, ReloadReply, ReloadRequest, StatusReply
 from haagent.control.reply import RuntimeFacts, status_reply
-from haagent.control.server import ControlServer, require_unused
+from haagent.control.server import Calls, ControlServer, require_unused
 from haagent.core.actions import Action, Record, Tenure
 from haagent.core.agent import Agent
 from haagent.core.events import (
@@ -54,6 +54,7 @@ from haagent.runtime.places import Place, by_interface, kept_addresses, places
 from haagent.runtime.release import release_leftovers
 from haagent.runtime.reload import Outcome, RefusedError, changes, examine, names_of
 from haagent.runtime.restart import FENCE_NAME, prepare
+from haagent.runtime.seen import outdated
 from haagent.runtime.steering import Steering
 from haagent.runtime.telemetry import Telemetry
 from haagent.wire.auth import Keyring
@@ -70,6 +71,9 @@ LAST_STOP_S = 2.0
 
 LAST_RESTART_S = 0.3
 """The same at a planned restart, when the peers wait for the next process."""
+
+UNUSABLE = (ConfigurationError, KeyFileError, RefusedError, OSError)
+"""Why a file is not taken in."""
 
 T = TypeVar("T")
 
@@ -144,9 +148,14 @@ class Daemon:
         self._control = ControlServer(
             loaded.control_socket,
             self._view,
-            lambda: asyncio.shield(self._begin(self._reload())),
-            lambda request: asyncio.shield(self._begin(self._steering.steer(request))),
-            self._inspect_haproxy,
+            Calls(
+                reload=lambda request: asyncio.shield(self._begin(self._asked_to_reload(request))),
+                steer=lambda request: asyncio.shield(self._begin(self._steering.steer(request))),
+                fail_over=lambda request: asyncio.shield(
+                    self._begin(self._steering.fail_over(request))
+                ),
+                haproxy=self._inspect_haproxy,
+            ),
         )
         self._reloading = asyncio.Lock()
         self._begun: set[asyncio.Task[Any]] = set()
@@ -308,6 +317,21 @@ class Daemon:
         task.add_done_callback(self._begun.discard)
         return task
 
+    async def _asked_to_reload(self, request: ReloadRequest) -> ReloadReply:
+        if why := [*outdated(self._agent.status(), request.seen)]:
+            return ReloadReply(outcome=Outcome.REFUSED.value, lines=why)
+        return await (self._rehearse() if request.dry_run else self._reload())
+
+    async def _rehearse(self) -> ReloadReply:
+        """Say what a reload would come to now; what only the kernel can refuse is not tried."""
+        async with self._reloading:
+            try:
+                changed = changes(self._loaded, await self._read())
+            except UNUSABLE as error:
+                return ReloadReply(outcome=_refusal(error).value, lines=str(error).splitlines())
+        outcome = Outcome.APPLIED if changed else Outcome.UNCHANGED
+        return ReloadReply(outcome=outcome.value, lines=changed)
+
     async def _reload(self) -> ReloadReply:
         async with self._reloading:
             self._systemd.reloading()
@@ -321,18 +345,14 @@ class Daemon:
         """Take in the file as it is now, or keep everything as it was and say why."""
         if self._restarting:
             return Outcome.REFUSED, ["the agent is restarting"]
-        old, groups = self._loaded, self._agent.status().groups
-        held = {each.address.ip: g.role.group for g in groups for each in g.addresses}
+        old = self._loaded
         try:
-            loaded = await _within_reason(
-                partial(examine, self._config, self._loaded, self._cluster_key, held)
-            )
+            loaded = await self._read()
             self._serve_also(loaded.settings)
-        except (ConfigurationError, KeyFileError, RefusedError, OSError) as error:
+        except UNUSABLE as error:
             self._telemetry.reloaded(clock.now(), accepted=False)
             await self._driver.settle(SettingsRejected(str(error)))
-            unusable = isinstance(error, ConfigurationError | KeyFileError)
-            return Outcome.INVALID if unusable else Outcome.REFUSED, str(error).splitlines()
+            return _refusal(error), str(error).splitlines()
         self._loaded = loaded
         self._fleet.change(loaded.settings.nodes)
         self._observer.serve(tuple(map(str, loaded.http)))
@@ -344,6 +364,14 @@ class Daemon:
         self._notifications.follow(loaded.notifications)
         changed = changes(old, loaded)
         return Outcome.APPLIED if changed else Outcome.UNCHANGED, changed
+
+    async def _read(self) -> Loaded:
+        """Return the file as it is now, fit to be taken in.  Raises: one of UNUSABLE."""
+        groups = self._agent.status().groups
+        held = {each.address.ip: g.role.group for g in groups for each in g.addresses}
+        return await _within_reason(
+            partial(examine, self._config, self._loaded, self._cluster_key, held)
+        )
 
     def _serve_also(self, settings: AgentSettings) -> None:
         """Have the adapters ready for what is new, before the agent knows of it."""
@@ -440,6 +468,11 @@ class Daemon:
             fence_refused=self._fence.refused,
             checks=self._checks.runs(),
         )
+
+
+def _refusal(error: Exception) -> Outcome:
+    unusable = isinstance(error, ConfigurationError | KeyFileError)
+    return Outcome.INVALID if unusable else Outcome.REFUSED
 
 
 async def _within_reason(read: Callable[[], T]) -> T:

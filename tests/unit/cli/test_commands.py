@@ -456,9 +456,15 @@ def test_a_command_imports_nothing_that_it_does_not_use(command: str, unwanted: 
     assert unwanted.isdisjoint(modules)
 
 
-@pytest.mark.parametrize("command", ["reload", "drain", "undrain", "pause", "resume"])
-def test_what_takes_an_agent_ends_with_3_where_there_is_none(command: str, tmp_path: Path) -> None:
-    done = haagent(command, "--socket", tmp_path / "control.sock")
+@pytest.mark.parametrize(
+    "command",
+    [["reload"], ["drain"], ["undrain"], ["pause"], ["resume"], ["failover", "web"]],
+    ids=lambda words: words[0],
+)
+def test_what_takes_an_agent_ends_with_3_where_there_is_none(
+    command: list[str], tmp_path: Path
+) -> None:
+    done = haagent(*command, "--socket", tmp_path / "control.sock")
 
     assert (done.returncode, done.stdout) == (3, "")
     assert "no agent answers" in done.stderr

@@ -21,13 +21,14 @@ AGENT = """
 import asyncio, sys
 from pathlib import Path
 from haagent.control.haagent_pb2 import HaproxyReply
-from haagent.control.server import ControlServer
+from haagent.control.server import Calls, ControlServer
 
 async def main():
     reply = HaproxyReply.FromString(sys.stdin.buffer.read())
     async def parts():
         return [reply]
-    server = ControlServer(Path(sys.argv[1]), None, None, None, parts)
+    calls = Calls(reload=None, steer=None, fail_over=None, haproxy=parts)
+    server = ControlServer(Path(sys.argv[1]), None, calls)
     running = asyncio.create_task(server.run())
     await server.listening.wait()
     print("listening", flush=True)

@@ -51,7 +51,7 @@ from haagent.control.server import ControlServer
 
 async def main():
     reply = StatusReply.FromString(sys.stdin.buffer.read())
-    server = ControlServer(Path(sys.argv[1]), lambda: reply, None, None, None)
+    server = ControlServer(Path(sys.argv[1]), lambda: reply, None)
     running = asyncio.create_task(server.run())
     await server.listening.wait()
     print("listening", flush=True)

@@ -29,7 +29,13 @@ from haagent.control.client import (
     steer,
     watch,
 )
-from haagent.control.server import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, ControlServer, require_unused
+from haagent.control.server import (
+    LONGEST_PAUSE_S,
+    SHORTEST_PAUSE_S,
+    Calls,
+    ControlServer,
+    require_unused,
+)
 
 STATUS = "/haagent.v1.Agent/Status"
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -40,7 +46,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / "control.sock"
 
 
-async def nothing() -> pb.ReloadReply:
+async def nothing(_request: pb.ReloadRequest) -> pb.ReloadReply:
     return pb.ReloadReply(outcome="unchanged")
 
 
@@ -48,20 +54,30 @@ async def nowhere(_request: pb.SteerRequest) -> pb.SteerReply:
     return pb.SteerReply(outcome="unchanged")
 
 
+async def nobody(_request: pb.FailoverRequest) -> pb.FailoverReply:
+    return pb.FailoverReply(outcome="unchanged")
+
+
 async def none() -> list[pb.HaproxyReply]:
     return [pb.HaproxyReply(configured=False)]
+
+
+IDLE = Calls(reload=nothing, steer=nowhere, fail_over=nobody, haproxy=none)
 
 
 @asynccontextmanager
 async def serving(
     path: Path,
     view: Callable[[], pb.StatusReply],
-    reload: Callable[[], Awaitable[pb.ReloadReply]] = nothing,
+    reload: Callable[[pb.ReloadRequest], Awaitable[pb.ReloadReply]] = nothing,
+    *,
     steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]] = nowhere,
+    fail_over: Callable[[pb.FailoverRequest], Awaitable[pb.FailoverReply]] = nobody,
     haproxy: Callable[[], Awaitable[list[pb.HaproxyReply]]] = none,
 ) -> AsyncIterator[ControlServer]:
     """Run a server in this loop while the context is open; clients go into threads."""
-    server = ControlServer(path, view, reload, steer, haproxy)
+    calls = Calls(reload=reload, steer=steer, fail_over=fail_over, haproxy=haproxy)
+    server = ControlServer(path, view, calls)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())
         await server.listening.wait()
@@ -125,7 +141,7 @@ def test_the_socket_is_gone_when_the_agent_ends(path: Path) -> None:
 
 def test_an_agent_that_is_stopped_while_it_starts_leaves_nothing_behind(path: Path) -> None:
     async def story() -> None:
-        running = asyncio.create_task(ControlServer(path, lb1, nothing, nowhere, none).run())
+        running = asyncio.create_task(ControlServer(path, lb1, IDLE).run())
         await asyncio.sleep(0)
         assert mode_of(path) == 0o660
         running.cancel()
@@ -153,9 +169,7 @@ def test_a_second_agent_is_refused_and_the_first_goes_on(path: Path) -> None:
     async def story() -> None:
         async with serving(path, lb1):
             with pytest.raises(OSError, match="another agent answers") as refusal:
-                await asyncio.wait_for(
-                    ControlServer(path, pb.StatusReply, nothing, nowhere, none).run(), 5
-                )
+                await asyncio.wait_for(ControlServer(path, pb.StatusReply, IDLE).run(), 5)
 
             assert refusal.value.errno == errno.EADDRINUSE
             assert await node_at(path) == "lb1"
@@ -182,7 +196,7 @@ def test_a_file_that_is_no_socket_is_not_replaced(path: Path) -> None:
     path.write_text("precious")
 
     with pytest.raises(FileExistsError, match="not a socket"):
-        asyncio.run(asyncio.wait_for(ControlServer(path, lb1, nothing, nowhere, none).run(), 5))
+        asyncio.run(asyncio.wait_for(ControlServer(path, lb1, IDLE).run(), 5))
 
     assert path.read_text() == "precious"
 
@@ -362,7 +376,7 @@ def view():
     return reply
 
 async def main():
-    server = ControlServer(Path(sys.argv[1]), view, None, None, None)
+    server = ControlServer(Path(sys.argv[1]), view, None)
     running = asyncio.create_task(server.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     await server.listening.wait()
@@ -495,14 +509,14 @@ def test_a_watch_of_a_stalled_agent_does_not_wait_for_ever(tmp_path: Path) -> No
 def test_a_reload_is_answered_when_it_is_over(path: Path) -> None:
     began, may_end = asyncio.Event(), asyncio.Event()
 
-    async def reload() -> pb.ReloadReply:
+    async def reload(_request: pb.ReloadRequest) -> pb.ReloadReply:
         began.set()
         await may_end.wait()
         return pb.ReloadReply(outcome="refused", lines=["takes a restart: node"])
 
     async def story() -> None:
         async with serving(path, lb1, reload):
-            asked = asyncio.create_task(asyncio.to_thread(ask, path, 5.0))
+            asked = asyncio.create_task(asyncio.to_thread(ask, path, 5.0, pb.ReloadRequest()))
             await began.wait()
             assert await node_at(path) == "lb1"
             assert not asked.done()
