@@ -23,7 +23,7 @@ def failover(group: str, socket: Path | None, config: Path | None, *, to: str, f
     path = control_socket(socket, config)
     request = FailoverRequest(group=group, to=to, force=force, id=uuid.uuid4().hex)
     try:
-        request.seen.extend(seen(fetch_status(path, _TIMEOUT_S)))
+        request.seen.extend(seen(fetch_status(path, _TIMEOUT_S), group))
         reply = fail_over(path, _TIMEOUT_S, request)
         role = _settled(path, group, reply.to) if reply.outcome == "begun" else None
     except AgentUnreachable as error:

@@ -59,10 +59,12 @@ def fail_over(socket_path: Path, timeout_s: float, request: pb.FailoverRequest) 
         return reply
 
 
-def seen(status: pb.StatusReply) -> list[pb.Seen]:
-    """Return what a request is to carry of ``status``, which its caller goes by."""
-    roles = (group.role for group in status.groups)
-    return [pb.Seen(group=role.group, term=role.term) for role in roles]
+def seen(status: pb.StatusReply, group: str | None = None) -> list[pb.Seen]:
+    """Return what a request about ``group``, or all of them, is to carry of ``status``."""
+    roles = (each.role for each in status.groups)
+    return [
+        pb.Seen(group=role.group, term=role.term) for role in roles if group in {None, role.group}
+    ]
 
 
 def fetch_haproxy(socket_path: Path, timeout_s: float) -> pb.HaproxyReply:

@@ -386,7 +386,7 @@ class Election:
     def fail_over(self, now: MonoNs, to: NodeId) -> list[Say]:
         """Hand over to ``to``, as the operator wants it, if this is the master and that one can."""
         able = self._membership.better(self.group.id, Rank(0, NOT_ELECTABLE, NodeId(0)))
-        if self.state is not State.MASTER or self._stopping or to not in able:
+        if self.state is not State.MASTER or to not in able:
             return []
         says = self._prepare(now, to)
         self._chooses = True

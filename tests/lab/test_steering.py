@@ -236,3 +236,107 @@ def test_with_a_full_disk_nothing_changes_and_the_reason_is_said(begin: Begin) -
     assert '"maintenance": false' in kept, "what was refused is not written with the terms"
     assert said(lb1, "drain") == (0, "drained\n", "")
     assert [change.who for change in ipv4.changes(since)] == ["lb1", "lb2"]
+
+
+def test_a_group_stays_where_an_operator_has_it_moved(begin: Begin) -> None:
+    """``preempt: after 2s`` is no reason to take it back, nor is a restart of the better one."""
+    site = begin()
+    lb1, lb2 = site.agents["lb1"], site.agents["lb2"]
+    ipv4, ipv6 = site.probe()
+
+    asked = time.monotonic_ns()
+    ended = said(lb1, "failover", "web")
+    moved = time.monotonic_ns()
+
+    assert ended == (0, "lb2 is master of web\n", "")
+    assert site.holders(VIP_IPV4) == ["lb2"], "the command ends with the handover"
+    wait_until(site, ipv4, moved)
+    wait_until(site, ipv6, moved)
+    silences = [probes.longest_silence(asked, moved) / MS for probes in (ipv4, ipv6)]
+    print("failover: silent for", silences, "ms")
+    assert max(silences) < 100, silences
+    assert site.role("lb2").reason == "chosen"
+    site.lab.wait_until(
+        lambda: role_of("lb2", site.status("lb1")).reason == "chosen", 5, "lb1 sees why"
+    )
+
+    code, output, complaint = said(lb1, "failover", "web")
+    assert (code, output) == (1, "")
+    assert complaint.startswith("lb1 is not master of web: lb2 is, ask there\n")
+    assert said(lb1, "failover", "web", "--to", "lb2") == (0, "lb2 is master of web already\n", "")
+
+    lb1.process.stop()
+    lb1.start()
+    site.settle(lb1="backup", lb2="master")
+    back = time.monotonic_ns()
+    wait_until(site, ipv4, back + 3 * SECOND)
+    assert [change.who for change in ipv4.changes(back)] == ["lb2"]
+
+    assert said(lb2, "failover", "web", "--to", "lb1") == (0, "lb1 is master of web\n", "")
+    assert site.role("lb1").reason == "handover", "the better one needs no protection"
+
+
+def test_a_planned_restart_keeps_what_an_operator_chose(begin: Begin) -> None:
+    site = begin()
+    assert said(site.agents["lb1"], "failover", "web")[0] == 0
+    with Service(site.agents["lb2"]) as lb2:
+        lb2.agent.process.stop()
+        site.settle(lb1="master")
+        lb2.start()
+        site.settle(lb1="master", lb2="backup")
+        assert said(site.agents["lb1"], "failover", "web")[0] == 0
+
+        lb2.restart()
+        site.settle(lb1="backup", lb2="master")
+
+        ipv4, _ = site.probe()
+        back = time.monotonic_ns()
+        wait_until(site, ipv4, back + 3 * SECOND)
+        assert [change.who for change in ipv4.changes(back)] == ["lb2"]
+        assert site.role("lb2").reason == "chosen"
+
+
+def test_a_drain_ends_at_its_time_also_over_a_restart(begin: Begin) -> None:
+    site = begin()
+    lb1, lb2 = site.agents["lb1"], site.agents["lb2"]
+    code, output, _ = said(lb2, "drain", "--for", "1h")
+    assert (code, output[:20]) == (0, "drained until " + output[14:20])
+    alarm = site.alarms("lb2")["agent.maintenance"]
+    assert output[25:33] + " UTC" in alarm
+
+    code, output, complaint = said(lb1, "failover", "web")
+    assert (code, output) == (1, "")
+    why = "nobody could take over web: lb2: is kept out for maintenance"
+    assert complaint.splitlines()[0] == why
+
+    lb2.process.stop()
+    lb2.start()
+    site.settle(lb1="master", lb2="backup")
+    assert site.alarms("lb2")["agent.maintenance"] == alarm
+
+    assert said(lb2, "drain", "--for", "1s")[0] == 0
+    site.lab.wait_until(lambda: not site.alarms("lb2"), 5, "the drain is over")
+    assert said(lb2, "undrain") == (0, "was not drained\n", "")
+    assert said(lb1, "failover", "web") == (0, "lb2 is master of web\n", "")
+
+
+def test_a_dry_run_touches_nothing_whatever_it_finds(pair: Site) -> None:
+    lb1 = pair.agents["lb1"]
+    before, text = pair.role("lb1"), lb1.configuration_file.read_text()
+    assert said(lb1, "reload", "--dry-run") == (0, "would be unchanged\n", "")
+    for old, new, code, what in (
+        ("priority: 150", "priority: 140", 0, "group web: priority 140, preempt after 2000 ms"),
+        ("priority: 150", "priority: 500", 2, "must be 1..254, is 500"),
+        ("node: lb1", "node: lb9", 1, "takes a restart: node"),
+    ):
+        assert old in text
+        lb1.configure(text.replace(old, new))
+        ended = said(lb1, "reload", "--dry-run")
+        assert ended[0] == code, ended
+        assert what in ended[1] + ended[2]
+    lb1.configure(text)
+
+    after = pair.role("lb1")
+    assert pair.alarms("lb1") == {}
+    assert pair.records("lb1", "config.applied") == []
+    assert (after.state, after.priority, after.term) == ("master", 150, before.term)

@@ -22,6 +22,7 @@ from haagent.core.events import (
     BackendsObserved,
     DatagramReceived,
     Event,
+    FailoverAsked,
     FileSettled,
     LinkChanged,
     Steered,
@@ -414,3 +415,28 @@ def test_who_has_not_begun_says_nothing_when_it_is_steered() -> None:
     actions = agent.step(Moment(MonoNs(0), WallNs(0)), Steered(maintenance=True, paused=True))
 
     assert [each for each in actions if isinstance(each, SendDatagram)] == []
+
+
+def test_a_failover_that_nothing_came_of_explains_no_later_change() -> None:
+    stage = Stage()
+    stage.meets(100)
+    stage.passes(1000)
+
+    asked = stage.happens(1001, FailoverAsked(WEB, HEADER.sender))
+    before = stage.agent.status().groups[0].role.state
+    later_on = stage.happens(1002, LinkChanged("eth0", up=False))
+
+    (wish,) = [each for each in asked if isinstance(each, Record)]
+    assert wish.kind == "failover.asked"
+    assert before is not State.RESIGNING
+    changes = [each for each in later_on if isinstance(each, Record) and each.group == "web"]
+    assert [each.kind for each in changes] == ["role.changed"]
+    assert changes[0].cause != wish.number
+
+
+def test_a_failover_of_a_group_or_to_an_agent_that_is_not_known_is_nothing() -> None:
+    stage = Stage()
+    stage.meets(100)
+
+    assert stage.happens(101, FailoverAsked(GroupId(7), HEADER.sender)) == []
+    assert stage.happens(102, FailoverAsked(WEB, node_id("lb7"))) == []

@@ -710,3 +710,17 @@ def test_who_is_leaving_already_hands_over_as_it_has_begun_to() -> None:
 
     assert stage.election.fail_over(at(1201), LB2) == []
     assert not stage.election.marks_choice
+
+
+def test_a_choice_that_came_to_nothing_is_not_that_of_the_next_handover() -> None:
+    stage = mastering()
+    stage.hears(1100, LB2)
+    stage.hears(1100, LB3)
+    stage.election.fail_over(at(1200), LB2)
+    stage.hears(1300, LB2, Goodbye(reason=RoleReason.STOPPING), priority=0, state=State.FAULT)
+    before = stage.election.state
+
+    stage.election.stop(at(1400))
+
+    assert (before, stage.election.state) == (State.MASTER, State.RESIGNING)
+    assert not stage.election.marks_choice

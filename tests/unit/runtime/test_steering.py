@@ -188,6 +188,14 @@ def test_who_is_not_master_hands_over_nothing(role: RoleStatus, group: str, why:
     assert found == Refusal(why)
 
 
+def test_who_hands_over_is_not_master_already_though_it_still_is() -> None:
+    status = as_seen(LB2, state=State.RESIGNING)
+
+    found = successor(status, "web", "lb1", force=False)
+
+    assert found == Refusal("a handover of web is under way")
+
+
 def test_a_wish_for_who_is_master_already_is_fulfilled_wherever_it_is_asked() -> None:
     status = as_seen(LB2, state=State.BACKUP)
     ours = replace(status.groups[0], role=replace(ROLE, master="lb2"))
