@@ -108,6 +108,47 @@ def explain(
 
 
 @app.command()
+def events(
+    socket: ControlSocket = None,
+    config: SocketOf = None,
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="No older: 90s, 10m, 2h, 7d.  Default: all; -f: 10m."),
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Of this group only.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", "-k", help="As in 'peer.*'; may be repeated.  Default: all."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until Ctrl-C.")] = False,
+    order: Annotated[
+        str, typer.Option(help="lamport, or hlc; see the manual.  Within an agent they agree.")
+    ] = "lamport",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="With clocks and evidence.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts, a line each.")] = False,
+) -> None:
+    """Show what has happened, over all starts of the agent, each with its cause."""
+    from haagent.cli.events import Wanted, events as command  # noqa: PLC0415
+
+    command(
+        socket,
+        config,
+        Wanted(
+            since=since,
+            group=group,
+            kinds=tuple(kind or ()),
+            follow=follow,
+            order=order,
+            verbose=verbose,
+            as_json=as_json,
+        ),
+    )
+
+
+@app.command()
 def reload(
     socket: ControlSocket = None,
     config: SocketOf = None,

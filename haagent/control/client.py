@@ -79,6 +79,30 @@ def fetch_haproxy(socket_path: Path, timeout_s: float) -> pb.HaproxyReply:
     return whole
 
 
+def fetch_events(
+    socket_path: Path, timeout_s: float, request: pb.EventsRequest
+) -> Generator[pb.EventsReply]:
+    """Yield the parts of what the agent has recorded; with ``follow`` they do not end.
+
+    Raises: AgentUnreachable when ``timeout_s`` pass without a part, or, of those that do not
+    end, the agent ends.
+    """
+    with _stub(socket_path, timeout_s) as stub:
+        call = stub.Events(request)
+        try:
+            while True:
+                with _cancelled_after(timeout_s, call):
+                    reply: pb.EventsReply | None = next(call, None)
+                if reply is None:
+                    break
+                yield reply
+        finally:
+            call.cancel()
+    if request.follow:
+        message = f"{socket_path}: the agent has ended"
+        raise AgentUnreachable(message)
+
+
 def watch(socket_path: Path, timeout_s: float) -> Generator[pb.StatusReply]:
     """Yield the status now and after every change, and at least once a second.
 

@@ -128,6 +128,36 @@ class HaproxyServer(_message.Message):
     difference: str
     def __init__(self, backend: _Optional[str] = ..., name: _Optional[str] = ..., source: _Optional[str] = ..., wanted: _Optional[_Union[Server, _Mapping]] = ..., actual: _Optional[_Union[Server, _Mapping]] = ..., state: _Optional[str] = ..., status: _Optional[str] = ..., difference: _Optional[str] = ...) -> None: ...
 
+class EventsRequest(_message.Message):
+    __slots__ = ("since_ms", "group", "kinds", "follow")
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    since_ms: int
+    group: str
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    follow: bool
+    def __init__(self, since_ms: _Optional[int] = ..., group: _Optional[str] = ..., kinds: _Optional[_Iterable[str]] = ..., follow: _Optional[bool] = ...) -> None: ...
+
+class EventsReply(_message.Message):
+    __slots__ = ("events", "trouble")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    trouble: str
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("node", "boot_id", "record")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    boot_id: str
+    record: Record
+    def __init__(self, node: _Optional[str] = ..., boot_id: _Optional[str] = ..., record: _Optional[_Union[Record, _Mapping]] = ...) -> None: ...
+
 class StatusReply(_message.Message):
     __slots__ = ("status_version", "time", "node", "node_id", "boot_id", "cluster", "alarms", "groups", "peers", "haproxy", "records", "runtime", "nodes", "hooks")
     STATUS_VERSION_FIELD_NUMBER: _ClassVar[int]

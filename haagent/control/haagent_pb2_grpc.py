@@ -64,6 +64,11 @@ class AgentStub:
                 request_serializer=haagent_dot_control_dot_haagent__pb2.HaproxyRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.HaproxyReply.FromString,
                 _registered_method=True)
+        self.Events = channel.unary_stream(
+                '/haagent.v1.Agent/Events',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.EventsRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.EventsReply.FromString,
+                _registered_method=True)
 
 
 class AgentServicer:
@@ -111,6 +116,14 @@ class AgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Events(self, request, context):
+        """What the agent has recorded, over all its starts, in the order in which it did.  In parts;
+        with `follow` also what comes, and then an empty part now and then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +156,11 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.Haproxy,
                     request_deserializer=haagent_dot_control_dot_haagent__pb2.HaproxyRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.HaproxyReply.SerializeToString,
+            ),
+            'Events': grpc.unary_stream_rpc_method_handler(
+                    servicer.Events,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.EventsRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.EventsReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -307,6 +325,33 @@ class Agent:
             '/haagent.v1.Agent/Haproxy',
             haagent_dot_control_dot_haagent__pb2.HaproxyRequest.SerializeToString,
             haagent_dot_control_dot_haagent__pb2.HaproxyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Events(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/haagent.v1.Agent/Events',
+            haagent_dot_control_dot_haagent__pb2.EventsRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.EventsReply.FromString,
             options,
             channel_credentials,
             insecure,

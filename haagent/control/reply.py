@@ -31,6 +31,7 @@ from haagent.core.status import (
     RoleStatus,
     Status,
 )
+from haagent.core.timeline import Entry
 from haagent.core.units import DurationNs, Moment, MonoNs, between
 
 STATUS_VERSION = 1
@@ -224,6 +225,11 @@ def server_reply(server: Server) -> pb.Server:
         weight=server.weight,
         check=server.check,
     )
+
+
+def event(entry: Entry) -> pb.Event:
+    """Return one record of the history."""
+    return pb.Event(node=entry.node, boot_id=f"{entry.boot:016x}", record=_record(entry.record))
 
 
 def _record(record: Record) -> pb.Record:

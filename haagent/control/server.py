@@ -53,6 +53,8 @@ class Calls:
     steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]]
     fail_over: Callable[[pb.FailoverRequest], Awaitable[pb.FailoverReply]]
     haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]]
+    events: Callable[[pb.EventsRequest, asyncio.Event], AsyncIterator[pb.EventsReply]]
+    """Yields the parts; they end when the event is set at the latest."""
 
 
 class ControlServer:
@@ -168,6 +170,13 @@ class _Agent(pb_grpc.AgentServicer):
     ) -> AsyncIterator[pb.HaproxyReply]:
         """Yield the parts; between two of them the loop has others to serve."""
         for part in await self._calls.haproxy():
+            yield part
+
+    async def Events(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.EventsRequest, _context: _Context
+    ) -> AsyncIterator[pb.EventsReply]:
+        """Yield the parts; a client that does not read stops its own stream at the yield."""
+        async for part in self._calls.events(request, self._closing):
             yield part
 
 

@@ -50,6 +50,7 @@ from haagent.core.events import (
     NotificationEnded,
     PathChanged,
     ProcessEnded,
+    RecordsKept,
     RestartRequested,
     SettingsChanged,
     SettingsRejected,
@@ -111,16 +112,19 @@ class Agent:
         terms: Mapping[GroupId, Term],
         random: Random,
         kept: Iterable[Tenure] = (),
+        *,
+        lamport: int = 0,
     ) -> None:
         """Make an agent that has not begun; ``terms`` are those reserved by earlier boots.
 
         ``kept``: what the process before this one has left to us, as in ``Finished``.
+        ``lamport``: what the counter had got to when earlier boots made their last record.
         """
         self._settings = settings
         self._timing = settings.heartbeat
         self._node = settings.node_id
         self._boot = boot
-        self._clocks = Clocks()
+        self._clocks = Clocks(lamport)
         self._journal = Journal(self._clocks)
         self._hooks = Hooks(self._journal)
         self._membership = Membership(self._node, boot, self._timing, random)
@@ -253,7 +257,7 @@ class Agent:
                 return self._link_changed(now, interface, up=up)
             case AddressRemoved() | ForeignAddressSeen():
                 return self._disturbed(now, event)
-            case ActionDone() | ActionFailed() | HookEnded() | NotificationEnded():
+            case ActionDone() | ActionFailed() | HookEnded() | NotificationEnded() | RecordsKept():
                 return self._settled(now, event)
             case BackendsObserved() | FileSettled() | CheckReported():
                 return self._observe(now, event)
@@ -428,7 +432,9 @@ class Agent:
         return actions
 
     def _settled(
-        self, now: Moment, event: ActionDone | ActionFailed | HookEnded | NotificationEnded
+        self,
+        now: Moment,
+        event: ActionDone | ActionFailed | HookEnded | NotificationEnded | RecordsKept,
     ) -> list[Action]:
         match event:
             case ActionDone():
@@ -447,6 +453,22 @@ class Agent:
                 else:
                     self._journal.clear(now, "notify.failing", urls_file)
                 return []
+            case RecordsKept():
+                return self._records_kept(now, event)
+
+    def _records_kept(self, now: Moment, event: RecordsKept) -> list[Action]:
+        warning = Severity.WARNING
+        if event.damage:
+            self._journal.record(now, "events.damaged", event.damage, severity=warning)
+        if event.trouble:
+            text = f"records cannot be written: {event.trouble}"
+            self._journal.alarm(now, "events.unwritable", "", text)
+        else:
+            self._journal.clear(now, "events.unwritable", "")
+        if event.lost:
+            text = f"{event.lost} records were not written, and are in the journal only"
+            self._journal.record(now, "events.lost", text, severity=warning)
+        return []
 
     def _done(self, now: Moment, event: ActionDone) -> list[Action]:
         match event.action:

@@ -37,9 +37,10 @@ class Stamp:
 class Clocks:
     """The two clocks of one agent."""
 
-    def __init__(self) -> None:
+    def __init__(self, lamport: int = 0) -> None:
+        """Count on from ``lamport``."""
         self._hlc = Hlc(0, 0)
-        self._lamport = 0
+        self._lamport = lamport
 
     def tick(self, wall: WallNs) -> Stamp:
         """Return the stamp of a local event or a send."""

@@ -152,6 +152,18 @@ class NotificationEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsKept:
+    """What has changed with the keeping of records on the disk."""
+
+    trouble: str
+    """Why they cannot be written; empty when they are."""
+    lost: int
+    """How many were never written, since this was told last."""
+    damage: str
+    """What was wrong with the file and what was done about it; empty when nothing was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendsObserved:
     """What the local HAProxy was seen to have, in the backends that we own."""
 
@@ -245,6 +257,7 @@ Event: TypeAlias = (
     | ActionFailed
     | HookEnded
     | NotificationEnded
+    | RecordsKept
     | BackendsObserved
     | CheckReported
     | FileSettled

@@ -49,6 +49,7 @@ from haagent.runtime import log
 from haagent.runtime.discards import Discards
 from haagent.runtime.fleet import Fleet
 from haagent.runtime.haproxy import HAProxy
+from haagent.runtime.history import History
 from haagent.runtime.telemetry import Telemetry
 from haagent.wire.auth import Keyring
 from haagent.wire.heartbeat import encode
@@ -75,6 +76,7 @@ class Performer:
         hooks: Hooks,
         checks: Checks,
         notifications: Notifications,
+        history: History,
         haproxy: HAProxy | None,
         state: StateFile,
         discards: Discards,
@@ -92,6 +94,7 @@ class Performer:
         self._hooks = hooks
         self._checks = checks
         self._notifications = notifications
+        self._history = history
         self._haproxy = haproxy
         self._state = state
         self._discards = discards
@@ -138,6 +141,7 @@ class Performer:
                 self._discards.count(clock.now().mono, source, reason)
             case Record():
                 log.write(action)
+                self._history.keep(action)
                 self._notifications.tell(action)
             case RunHook() | CancelHook():
                 self._hooks.perform(action)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from haagent.adapters import clock, process, tenure_file
 from haagent.adapters.checks.runner import Checks
 from haagent.adapters.datagrams import Datagrams, Received
+from haagent.adapters.event_store import EventStore
 from haagent.adapters.fence import Fence
 from haagent.adapters.hooks import Hooks
 from haagent.adapters.link import Hosts, LinkFrames
@@ -38,7 +39,7 @@ from haagent.core.events import (
     SettingsRejected,
     StopRequested,
 )
-from haagent.core.identity import boot_id, group_id
+from haagent.core.identity import BootId, boot_id, group_id
 from haagent.core.messages import Discard
 from haagent.core.settings import AgentSettings, FenceLevel
 from haagent.core.units import DurationNs, between
@@ -47,6 +48,7 @@ from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
 from haagent.runtime.fleet import Fleet
 from haagent.runtime.haproxy import HAProxy
+from haagent.runtime.history import History
 from haagent.runtime.log import logger
 from haagent.runtime.observing import answers
 from haagent.runtime.perform import Performer
@@ -104,7 +106,10 @@ class Daemon:
         """What the process before this one has left to us at a planned restart."""
         self._restarting = False
         self._start_time = DurationNs(0)
-        self._agent = self._make_agent(loaded)
+        self._events = EventStore(loaded.state_dir)
+        boot = boot_id(self._state.boot_counter, SystemRandom().getrandbits(32))
+        self._history = History(self._events, settings.node, boot, clock.now)
+        self._agent = self._make_agent(loaded, boot)
         self._driver = Driver(self._agent)
         post = self._driver.post
         # Before anything is claimed.
@@ -155,6 +160,7 @@ class Daemon:
                     self._begin(self._steering.fail_over(request))
                 ),
                 haproxy=self._inspect_haproxy,
+                events=self._history.replies,
             ),
         )
         self._reloading = asyncio.Lock()
@@ -172,6 +178,7 @@ class Daemon:
             hooks=self._hooks,
             checks=self._checks,
             notifications=self._notifications,
+            history=self._history,
             haproxy=self._haproxy,
             state=self._state,
             discards=self._discards,
@@ -204,7 +211,9 @@ class Daemon:
                 kept = (await self._driver.run(self._performer.perform, self._observe)).kept
                 limit_s = LAST_RESTART_S if kept else LAST_STOP_S
                 await asyncio.gather(
-                    self._hooks.finish(limit_s), self._notifications.finish(limit_s)
+                    self._hooks.finish(limit_s),
+                    self._notifications.finish(limit_s),
+                    self._events.finish(limit_s),
                 )
                 for task in tasks:
                     task.cancel()
@@ -221,7 +230,7 @@ class Daemon:
         if self._fence.level is not FenceLevel.LIFETIME:
             # Otherwise the address outlives the process, and nobody may take over at its end.
             runs.append(self._processes.run)
-        runs += [self._checks.run, process.stay_frugal]
+        runs += [self._checks.run, lambda: self._events.run(self._driver.post), process.stay_frugal]
         runs.append(lambda: self._fence.run(logger.warning))
         return runs if self._haproxy is None else [*runs, *self._haproxy.runs()]
 
@@ -243,12 +252,11 @@ class Daemon:
         for interface, address in await release_leftovers(self._netlink, spared):
             logger.warning("removed %s from %s: left by an agent that ended", address, interface)
 
-    def _make_agent(self, loaded: Loaded) -> Agent:
-        random = SystemRandom()
-        boot = boot_id(self._state.boot_counter, random.getrandbits(32))
+    def _make_agent(self, loaded: Loaded, boot: BootId) -> Agent:
         # Also those of groups that a reload may bring.
         terms = {group_id(name): term for name, term in self._state.terms.items()}
-        return Agent(loaded.settings, boot, terms, random, self._kept)
+        lamport = self._events.last_lamport
+        return Agent(loaded.settings, boot, terms, SystemRandom(), self._kept, lamport=lamport)
 
     def _handle_signals(self, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from haagent.cli.events import mark
+from haagent.control import haagent_pb2 as pb
+from haagent.control.client import fetch_events
+from haagent.core.timeline import Order, merged
 from haagent.lab.agents import Agent
 from haagent.lab.cluster import VIP_IPV4, VIP_IPV6
 from haagent.lab.host import NETWORKS, Host
@@ -38,7 +42,7 @@ def inside(agent: Agent, path: Path) -> Path:
 
 # The disk and the log.
 
-DISK = "mount -t tmpfs -o size=16k tmpfs state && ! head -c 99999 /dev/zero 2>&- >state/full"
+DISK = "mount -t tmpfs -o size=512k tmpfs state && ! head -c 999999 /dev/zero 2>&- >state/full"
 
 
 def test_a_full_disk_delays_no_takeover_and_its_alarm_ends_when_there_is_space(
@@ -52,8 +56,12 @@ def test_a_full_disk_delays_no_takeover_and_its_alarm_ends_when_there_is_space(
 
     assert site.gap(client, killed, by="lb2") < 1 * S
     assert "No space left on device" in site.alarms("lb2")["state.unwritable"]
+    assert "full" in site.alarms("lb2")["events.unwritable"]
     inside(agent, agent.state_dir / "full").unlink()
-    site.lab.wait_until(lambda: "state.unwritable" not in site.alarms("lb2"), 10, "it is over")
+    over = {"state.unwritable", "events.unwritable"}
+    site.lab.wait_until(lambda: over.isdisjoint(site.alarms("lb2")), 10, "it is over")
+    died = agent.ask("events", "--kind", "peer.dead")
+    assert ("lb1" in died.stdout, died.stderr) == (True, ""), "it waited for the disk"
     assert '"web": ' in inside(agent, agent.state_dir / "state.json").read_text()
 
 
@@ -162,6 +170,35 @@ def test_wall_clocks_that_step_by_hours_change_no_master_and_no_order(begin: Beg
     stamps = [(each.hlc.ms, each.hlc.counter) for each in site.status("lb2").records]
     assert stamps == sorted(stamps)
     assert len(set(stamps)) == len(stamps)
+    assert in_order_of_cause(site, "lb1", "lb2")
+
+
+def in_order_of_cause(site: Site, *names: str) -> bool:
+    """Whether the stored events of all agents, merged, have each before what it led to.
+
+    The agent of lb1 was killed: another is started for its history.
+    """
+    site.agents["lb1"].start()
+    site.lab.wait_until(lambda: "lb2 is master" in site.records("lb1", "master.changed"), 10, "lb1")
+    histories = []
+    for name in names:
+        parts = fetch_events(site.agents[name].control_socket, 10, pb.EventsRequest(group="web"))
+        histories.append([event for part in parts for event in part.events])
+    boots = {event.boot_id: event.node for history in histories for event in history}
+    first, second = (boot for boot, node in boots.items() if node == "lb1")
+    (other,) = (boot for boot, node in boots.items() if node == "lb2")
+    found = [(e.boot_id, e.record.text) for e in merged(histories, mark, Order.LAMPORT)]
+
+    def place(boot: str, words: str) -> int:
+        return next(at for at, (of, text) in enumerate(found) if of == boot and words in text)
+
+    story = [
+        place(first, "-> master"),
+        place(other, "lb1 is master"),
+        place(other, "-> master"),
+        place(second, "lb2 is master"),
+    ]
+    return story == sorted(story)
 
 
 def step_clock(site: Site, name: str, hours: int) -> None:

@@ -43,6 +43,7 @@ async def main():
         steer=answering(SteerReply, until="2026-01-01T14:30:00Z" if reply == "applied" else ""),
         fail_over=answering(FailoverReply, to="lb2"),
         haproxy=None,
+        events=None,
     )
     server = ControlServer(Path(socket), view, calls)
     running = asyncio.create_task(server.run())

@@ -62,7 +62,13 @@ async def none() -> list[pb.HaproxyReply]:
     return [pb.HaproxyReply(configured=False)]
 
 
-IDLE = Calls(reload=nothing, steer=nowhere, fail_over=nobody, haproxy=none)
+async def silence(
+    _request: pb.EventsRequest, _closing: asyncio.Event
+) -> AsyncIterator[pb.EventsReply]:
+    yield pb.EventsReply()
+
+
+IDLE = Calls(reload=nothing, steer=nowhere, fail_over=nobody, haproxy=none, events=silence)
 
 
 @asynccontextmanager
@@ -76,7 +82,7 @@ async def serving(
     haproxy: Callable[[], Awaitable[list[pb.HaproxyReply]]] = none,
 ) -> AsyncIterator[ControlServer]:
     """Run a server in this loop while the context is open; clients go into threads."""
-    calls = Calls(reload=reload, steer=steer, fail_over=fail_over, haproxy=haproxy)
+    calls = Calls(reload=reload, steer=steer, fail_over=fail_over, haproxy=haproxy, events=silence)
     server = ControlServer(path, view, calls)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())

@@ -13,6 +13,7 @@ from haagent.core.actions import (
     ReleaseAddress,
     ReserveTerm,
     SendDatagram,
+    Severity,
 )
 from haagent.core.agent import Agent
 from haagent.core.clocks import Hlc, Stamp
@@ -25,6 +26,7 @@ from haagent.core.events import (
     FailoverAsked,
     FileSettled,
     LinkChanged,
+    RecordsKept,
     Steered,
     StopRequested,
     Tick,
@@ -323,6 +325,36 @@ def test_the_trouble_of_haproxy_is_an_alarm_until_it_is_over() -> None:
     stage.happens(20, BackendsObserved(reachable=True, backends=(), trouble=""))
 
     assert (raised, stage.alarms) == (["haproxy.trouble"], [])
+
+
+def test_records_that_cannot_be_written_are_an_alarm_and_the_lost_ones_a_record() -> None:
+    stage = Stage()
+    stage.happens(10, RecordsKept(trouble="disk full", lost=0, damage=""))
+    raised = stage.alarms
+    stage.happens(20, RecordsKept(trouble="", lost=3, damage=""))
+    records = [(each.kind, each.severity) for each in stage.agent.status().records]
+
+    assert (raised, stage.alarms) == (["events.unwritable"], [])
+    assert records[-2:] == [
+        ("events.unwritable.cleared", Severity.NOTICE),
+        ("events.lost", Severity.WARNING),
+    ]
+
+
+def test_a_damaged_file_of_records_is_told_of_once_and_is_no_alarm() -> None:
+    stage = Stage()
+    stage.happens(10, RecordsKept(trouble="", lost=0, damage="events.db: kept aside"))
+    last = stage.agent.status().records[-1]
+
+    assert (last.kind, last.text) == ("events.damaged", "events.db: kept aside")
+    assert (last.severity, stage.alarms) == (Severity.WARNING, [])
+
+
+def test_an_agent_counts_on_from_what_the_process_before_it_has_recorded() -> None:
+    agent = Agent(SETTINGS, BootId(1), {}, Random(1), lamport=700)
+    agent.step(Moment(MonoNs(0), WallNs(0)), LinkChanged("eth0", up=False))
+
+    assert agent.status().records[0].stamp.lamport == 701
 
 
 def test_a_file_of_haproxy_that_fails_is_an_alarm_of_its_own_until_one_is_written() -> None:

@@ -72,3 +72,9 @@ def test_the_counter_of_lamport_stays_in_the_range_of_the_wire() -> None:
 
     assert clocks.tick(wall(7)).lamport == GREATEST_LAMPORT
     assert clocks.tick(wall(7)).lamport == GREATEST_LAMPORT
+
+
+def test_a_new_process_counts_on_from_the_last_record() -> None:
+    clocks = Clocks(70)
+
+    assert clocks.tick(wall(7)) == Stamp(Hlc(7, 0), 71)

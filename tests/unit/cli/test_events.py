@@ -1,0 +1,195 @@
+"""``haagent events`` as operators and scripts run it: the real command, a real agent's socket."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from haagent.control import haagent_pb2 as pb
+from haagent.control.plain import values_of
+
+HAAGENT = str(Path(sys.executable).with_name("haagent"))
+
+AGENT = """
+import asyncio, sys
+from pathlib import Path
+from haagent.control.haagent_pb2 import EventsReply
+from haagent.control.server import Calls, ControlServer
+
+async def main():
+    reply = EventsReply.FromString(sys.stdin.buffer.read())
+    async def replies(request, closing):
+        print(str(request).replace("\\n", " ").strip(), flush=True)
+        yield reply
+    calls = Calls(reload=None, steer=None, fail_over=None, haproxy=None, events=replies)
+    server = ControlServer(Path(sys.argv[1]), None, calls)
+    running = asyncio.create_task(server.run())
+    await server.listening.wait()
+    print("listening", flush=True)
+    await running
+
+asyncio.run(main())
+"""
+
+DEAD = pb.Event(
+    node="lb2",
+    boot_id="6a00000000000001",
+    record=pb.Record(
+        time="2026-11-21T16:23:58.062Z",
+        hlc=pb.Hlc(ms=1795278238062, counter=3),
+        lamport=4711,
+        severity="warning",
+        kind="peer.dead",
+        text="lb1 is dead",
+        number=11,
+        evidence=["arp 192.0.2.11: no answer", "said \x1b[31mthis"],
+    ),
+)
+MASTER = pb.Event(
+    node="lb2",
+    boot_id="6a00000000000001",
+    record=pb.Record(
+        time="2026-11-21T16:23:58.070Z",
+        severity="notice",
+        kind="role.changed",
+        text="backup -> master",
+        group="web",
+        term=27,
+        number=12,
+        cause=11,
+    ),
+)
+LATER = pb.Event(
+    node="lb2",
+    boot_id="6a00000000000002",
+    record=pb.Record(
+        time="2026-11-21T15:23:59.000Z", severity="notice", kind="peer.left", text="bye", number=1
+    ),
+)
+
+
+@contextmanager
+def agent(socket: Path, *events: pb.Event, trouble: str = "") -> Iterator[list[str]]:
+    """Answer with ``events``; the list has what was asked, when it is over."""
+    asked: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", AGENT, str(socket)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(pb.EventsReply(events=events, trouble=trouble).SerializeToString())
+        process.stdin.close()
+        try:
+            assert process.stdout.readline() == b"listening\n"
+            yield asked
+        finally:
+            process.kill()
+            asked += process.stdout.read().decode().splitlines()
+
+
+def run(socket: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [HAAGENT, "events", *arguments, "--socket", str(socket)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def socket(tmp_path: Path) -> Path:
+    return tmp_path / "control.sock"
+
+
+def test_each_event_has_a_line_with_its_cause_and_a_start_is_told(socket: Path) -> None:
+    """The wall clock was set back between the starts, which turns nothing round."""
+    with agent(socket, DEAD, MASTER, LATER):
+        done = run(socket)
+
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines == [
+        "2026-11-21T16:23:58.062Z lb2 #11 - - peer.dead lb1 is dead",
+        "2026-11-21T16:23:58.070Z lb2 #12 web term 27 role.changed backup -> master <- #11",
+        "-- another start of lb2: numbers count from 1 again",
+        "2026-11-21T15:23:59.000Z lb2 #1 - - peer.left bye",
+    ]
+
+
+def test_evidence_comes_with_v_and_cannot_command_the_terminal(socket: Path) -> None:
+    with agent(socket, DEAD):
+        done = run(socket, "-v")
+
+    assert done.stdout.splitlines()[1:] == [
+        "    warning, lamport 4711, hlc 1795278238062.3",
+        "    arp 192.0.2.11: no answer",
+        "    said ?[31mthis",
+    ]
+
+
+@pytest.mark.parametrize("order", ["lamport", "hlc"])
+def test_json_is_a_line_each_with_everything(socket: Path, order: str) -> None:
+    with agent(socket, DEAD, MASTER):
+        done = run(socket, "--json", "--order", order)
+
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        values_of(DEAD),
+        values_of(MASTER),
+    ]
+
+
+def test_what_is_wanted_is_asked_of_the_agent(socket: Path) -> None:
+    with agent(socket) as asked:
+        run(socket, "--since", "10m", "--group", "web", "--kind", "peer.*", "-k", "role.changed")
+        run(socket)
+
+    assert asked == [
+        'since_ms: 600000 group: "web" kinds: "peer.*" kinds: "role.changed"',
+        "",
+    ]
+
+
+def test_that_something_is_missing_is_said_and_is_the_exit_code(socket: Path) -> None:
+    with agent(socket, DEAD, trouble="the disk is full"):
+        done = run(socket)
+
+    assert done.returncode == 1
+    assert "lb1 is dead" in done.stdout
+    assert done.stderr == "haagent: not all is shown: the disk is full\n"
+
+
+def test_who_follows_is_told_that_the_agent_has_ended(socket: Path) -> None:
+    with agent(socket, DEAD) as asked:
+        done = run(socket, "--follow")
+
+    assert asked == ["since_ms: 600000 follow: true"]
+    assert done.returncode == 3
+    assert "lb1 is dead" in done.stdout
+    assert "the agent has ended" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--since", "10"),
+        ("--since", "ten minutes"),
+        ("--since", "-5m"),
+        ("--kind", ""),
+        ("--kind", "peer dead"),
+        ("--order", "time"),
+        ("web",),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anybody_is_asked(
+    socket: Path, arguments: tuple[str, ...]
+) -> None:
+    done = run(socket, *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_without_an_agent_it_says_so(socket: Path) -> None:
+    done = run(socket)
+
+    assert done.returncode == 3
+    assert "no agent answers" in done.stderr
