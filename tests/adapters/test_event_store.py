@@ -180,6 +180,14 @@ def test_any_text_can_be_kept(tmp_path: Path, text: str, lines: list[str]) -> No
     ]
 
 
+def test_who_follows_a_file_that_was_begun_anew_misses_nothing(tmp_path: Path) -> None:
+    """Its places count from 1 again, which is before where the follower was."""
+    keep(tmp_path, entry(1), entry(2))
+
+    assert kept(tmp_path, Query(after=5_000)) == [entry(1), entry(2)]
+    assert kept(tmp_path, Query(after=2)) == []
+
+
 def test_the_counter_goes_on_from_the_last_process(tmp_path: Path) -> None:
     assert EventStore(tmp_path).last_lamport == 0
 
