@@ -1,6 +1,7 @@
 """``haagent events`` as operators and scripts run it: the real command, a real agent's socket."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ async def main():
     async def replies(request, closing):
         print(str(request).replace("\\n", " ").strip(), flush=True)
         yield reply
+        if request.follow and len(reply.events) > 1:
+            await closing.wait()
     calls = Calls(reload=None, steer=None, fail_over=None, haproxy=None, events=replies)
     server = ControlServer(Path(sys.argv[1]), None, calls)
     running = asyncio.create_task(server.run())
@@ -166,6 +169,17 @@ def test_who_follows_is_told_that_the_agent_has_ended(socket: Path) -> None:
     assert done.returncode == 3
     assert "lb1 is dead" in done.stdout
     assert "the agent has ended" in done.stderr
+
+
+def test_who_follows_ends_it_with_ctrl_c(socket: Path) -> None:
+    command = [HAAGENT, "events", "--follow", "--socket", str(socket)]
+    with agent(socket, DEAD, MASTER), subprocess.Popen(command, stdout=subprocess.PIPE) as follower:
+        assert follower.stdout is not None
+        lines = [follower.stdout.readline(), follower.stdout.readline()]
+        follower.send_signal(signal.SIGINT)
+        code = follower.wait(20)
+
+    assert (code, b"lb1 is dead" in lines[0], b"-> master" in lines[1]) == (0, True, True)
 
 
 @pytest.mark.parametrize(
