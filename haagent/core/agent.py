@@ -151,11 +151,11 @@ class Agent:
             group.id: self._make_group(group, tenures.get(group.id)) for group in settings.groups
         }
         self._configured = {group.id: group for group in settings.groups}
+        self._in_place = False
+        """Whether the groups are those of the configuration, and so is what is checked."""
         self._backends = Backends(settings.haproxy, self._journal) if settings.haproxy else None
         self._registry: Registry | None = None
         self._watched: frozenset[tuple[int, IPAddress]] = frozenset()
-        self._checked: list[GroupSettings] = []
-        """The groups whose checks are those that were last asked for."""
         self._checks: frozenset[tuple[GroupId, CheckSettings]] = frozenset()
         self._mute_since: dict[int, MonoNs] = {}
         """Since when each path has carried nothing."""
@@ -568,6 +568,7 @@ class Agent:
             self._follow_nodes(now, event.settings)
         self._settings = event.settings
         self._configured = {settings.id: settings for settings in event.settings.groups}
+        self._in_place = False
         actions: list[Action] = []
         for key, settings in self._configured.items():
             group = self._groups.get(key)
@@ -646,7 +647,7 @@ class Agent:
 
         One that was taken out and put in again is left first.
         """
-        if self._stopping:
+        if self._stopping or self._in_place:
             return []
         actions: list[Action] = []
         for key, group in [*self._groups.items()]:
@@ -729,11 +730,12 @@ class Agent:
         return [WatchProcesses(places)]
 
     def _watch_checks(self) -> list[Action]:
-        settings = [group.settings for group in self._groups.values()]
-        if settings == self._checked:
+        if self._in_place:
             return []
-        self._checked = settings
-        checks = frozenset((group.id, check) for group in settings for check in group.checks)
+        groups = self._groups
+        leaving = any(group.election.stopping for group in groups.values())
+        self._in_place = not leaving and groups.keys() == self._configured.keys()
+        checks = frozenset((key, check) for key in groups for check in groups[key].settings.checks)
         if checks == self._checks:
             return []
         self._checks = checks

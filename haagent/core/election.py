@@ -213,10 +213,9 @@ class Election:
         """How soon this agent says that it will be heard of again in this group."""
         return self._timing.restart_interval if self.restarting else self.interval
 
-    @property
-    def slowest_promise(self) -> DurationNs:
+    def slowest(self, promise: DurationNs) -> DurationNs:
         """What silence is counted by: a short interval for the moment makes nobody dead sooner."""
-        return max(self.promise, self._timing.interval)
+        return max(promise, self._timing.interval)
 
     @property
     def listens_until(self) -> MonoNs | None:

@@ -137,7 +137,8 @@ class Group:
                 words += self.ownership.renew(now, election.term)
             case _:
                 pass
-        self.hooks.notice_role(now)
+        if election.state is not state or election.stopping:
+            self.hooks.notice_role(now)
         return [*words, *self._reserve(now)]
 
     def hook_ended(self, now: Moment, event: HookEnded) -> list[Action]:
