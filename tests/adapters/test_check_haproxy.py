@@ -78,7 +78,7 @@ def test_one_that_hangs_fails_at_the_limit(path: Path) -> None:
         result = haproxy(str(path), 0.3)
 
     assert result == (False, "no answer in 0.3 s")
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 3
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_host_that_does_not_answer_fails_at_the_limit() -> None:
 
         assert not result.passed
         assert "no connection" in result.text
-        assert time.monotonic() - began_s < 1
+        assert time.monotonic() - began_s < 3
         for filler in fillers:
             filler.close()
 
@@ -173,7 +173,7 @@ def test_an_answer_that_trickles_has_one_limit_for_all_of_it() -> None:
         result = http(f"http://127.0.0.1:{port}/", 0.5)
 
     assert result == Result(False, "no answer in 0.5 s")
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 3
 
 
 def test_a_body_without_end_does_not_hold_up_the_result() -> None:
@@ -185,7 +185,7 @@ def test_a_body_without_end_does_not_hold_up_the_result() -> None:
         began_s = time.monotonic()
         assert http(f"http://127.0.0.1:{port}/", 5.0).passed
 
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 3
 
 
 def test_a_status_line_without_end_is_bounded() -> None:
@@ -245,4 +245,4 @@ def test_a_server_that_never_greets_fails_at_the_limit_over_https() -> None:
         result = http(f"https://127.0.0.1:{server.getsockname()[1]}/", 0.3)
 
     assert result == Result(False, "no answer in 0.3 s")
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 3

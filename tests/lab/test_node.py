@@ -25,7 +25,7 @@ from haagent.wire.node import AgentEnd
 
 MS = 1_000_000
 SECOND = 1000 * MS
-LATE = 40 * MS
+LATE = 150 * MS
 """How much later than sent a heartbeat may be heard on a busy machine."""
 
 UNIT = CONFIGURATIONS.parent / "deploy" / "systemd" / "haagent-node.service"
@@ -265,7 +265,7 @@ def test_a_stopped_node_says_goodbye_three_times_and_a_killed_one_nothing(scene:
 
     goodbyes = ear.until(3, stopped_ns)
     assert [each.heartbeat.leaving for each in goodbyes] == [True] * 3
-    assert goodbyes[-1].at_ns - stopped_ns < 100 * MS
+    assert goodbyes[-1].at_ns - stopped_ns < 100 * MS + LATE
     assert process.exit_code == 0
 
     before = len(ear.heard())
