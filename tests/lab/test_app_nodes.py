@@ -131,7 +131,8 @@ def test_when_all_nodes_are_gone_that_is_an_alarm_and_the_list_is_what_the_file_
         node.process.kill()
 
     site.lab.wait_until(lambda: "backend.none" in site.alarms("lb1"), 10, "the alarm")
-    assert set(fleet.weights()) == BOTH, "keep is the default"
+    # By default the last good list is kept: who went first is put back.
+    fleet.wait("lb1", lambda found: set(found) == BOTH)
     text = agent.configuration_file.read_text()
     agent.configure(text.replace("policy: weighted", "policy: weighted, when_empty: remove"))
     agent.reload()
