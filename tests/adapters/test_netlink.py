@@ -17,7 +17,7 @@ from haagent.adapters.netlink import Netlink
 from haagent.core.events import AddressRemoved, Event, LinkChanged
 from haagent.core.settings import IPAddress, IPInterface
 from haagent.core.units import DurationNs, milliseconds, seconds
-from tests.adapters.conftest import Pair, in_loop
+from tests.adapters.conftest import Pair, in_loop, until
 
 VIP4 = IPv4Interface("10.77.0.100/32")
 VIP6 = IPv6Interface("fd77::100/128")
@@ -302,11 +302,14 @@ async def test_a_removal_is_posted_even_when_the_lifetime_is_refreshed_before_it
     async with watching() as watch:
         assert await watch.next() == LinkChanged("eth0", up=True)
         await watch.netlink.claim("eth0", vip, seconds(9))
+        put_there_s = time.monotonic()
         await watch.netlink.prolong("eth0", vip, seconds(9))
         await watch.netlink.claim("eth0", OTHER)
         pair.run_near("ip", "addr", "del", str(OTHER), "dev", "eth0")
         # Whoever has seen that has also seen how old the first one is.
         assert await watch.next() == AddressRemoved("eth0", OTHER.ip)
+        # The kernel tells the age in hundredths of a second.
+        await until(lambda: time.monotonic() > put_there_s + 0.02)
 
         pair.run_near("ip", "addr", "del", str(vip), "dev", "eth0")
         await watch.netlink.prolong("eth0", vip, seconds(9))
