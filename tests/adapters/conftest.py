@@ -49,6 +49,13 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     return run
 
 
+async def until(condition: Callable[[], object], limit_s: float = 10) -> None:
+    """Wait for ``condition``, of which no event tells.  Raises: TimeoutError."""
+    async with asyncio.timeout(limit_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     """near: 10.77.0.1/24, fd77::1/64; far: 10.77.0.2/24, fd77::2/64; both on ``eth0``."""

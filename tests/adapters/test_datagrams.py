@@ -32,7 +32,7 @@ from haagent.core.settings import (
     PathSettings,
 )
 from haagent.core.units import Moment, MonoNs, WallNs, milliseconds
-from tests.adapters.conftest import Pair
+from tests.adapters.conftest import Pair, until
 
 NOW = Moment(MonoNs(77), WallNs(0))
 FORGED = b"forged"
@@ -111,12 +111,6 @@ async def running(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition: Callable[[], object], limit_s: float = 10) -> None:
-    async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110  # the kernel sets no Event
-            await asyncio.sleep(0.01)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import RecordsKept
 from haagent.core.identity import BootId, Term
 from haagent.core.timeline import Entry
+from tests.adapters import conftest
 
 BOOT = BootId(0xFFFF_FFFF_0000_0001)
 DAY_MS = 86_400_000
@@ -68,10 +70,7 @@ async def everything(store: EventStore, query: Query | None = None) -> list[Entr
             return found
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - a thread of the store brings it about
-            await asyncio.sleep(0.02)
+until = partial(conftest.until, limit_s=20)
 
 
 def keep(directory: Path, *entries: Entry) -> None:

@@ -16,7 +16,7 @@ from haagent.core.settings import (
 )
 from haagent.runtime.discards import Discards
 from haagent.runtime.fleet import Fleet
-from tests.adapters.conftest import Pair, in_loop
+from tests.adapters.conftest import Pair, in_loop, until
 from tests.adapters.test_node_datagrams import (
     APP1,
     CLUSTER_KEY,
@@ -26,7 +26,6 @@ from tests.adapters.test_node_datagrams import (
     PORT,
     node,
     said,
-    until,
 )
 
 SETTINGS = AgentSettings(

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from haagent.adapters.haproxy.inspection import inspect
 from haagent.adapters.haproxy.runtime import HAProxyRuntime
 from haagent.core.actions import Backend, Server
 from haagent.core.events import BackendsObserved, Event
+from tests.adapters import conftest
 from tests.adapters.conftest import Pair
 
 PATIENCE_S = 10
@@ -183,10 +185,7 @@ def play(path: str, story: Callable[[Watched], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110  # HAProxy tells nobody of its changes
-            await asyncio.sleep(0.01)
+until = partial(conftest.until, limit_s=PATIENCE_S)
 
 
 # The list

@@ -16,8 +16,7 @@ from haagent.core.actions import CancelHook, Fact, RunHook
 from haagent.core.events import HookEnded
 from haagent.core.settings import HookSettings
 from haagent.core.units import milliseconds, seconds
-
-from .conftest import in_loop
+from tests.adapters.conftest import in_loop, until
 
 ME = "root" if os.geteuid() == 0 else None
 FACTS: tuple[Fact, ...] = (
@@ -57,9 +56,7 @@ class Watched:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for ``condition``, looked at often."""
-        async with asyncio.timeout(15):
-            while not condition():  # noqa: ASYNC110  # what a file tells sets no event
-                await asyncio.sleep(0.01)
+        await until(condition, 15)
 
     @property
     def results(self) -> list[tuple[str, bool, str]]:

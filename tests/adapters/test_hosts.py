@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from fcntl import ioctl
 from functools import partial
@@ -26,6 +26,7 @@ from haagent.adapters.link import ANSWERED_WITHIN_S, Hosts
 from haagent.core.events import Event, HostAnswered
 from haagent.core.settings import MULTICAST_IPV6, IPAddress, PathSettings
 from haagent.wire import arp, icmp, ndp
+from tests.adapters import conftest
 from tests.adapters.conftest import Pair, in_loop
 
 NEAR4, FAR4 = IPv4Address("10.77.0.1"), IPv4Address("10.77.0.2")
@@ -86,10 +87,7 @@ async def asking(
         running.cancel()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110  # the kernel sets no Event
-            await asyncio.sleep(0.005)
+until = partial(conftest.until, limit_s=PATIENCE_S)
 
 
 def near(version: int) -> IPAddress:

@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -34,7 +34,7 @@ from haagent.core.settings import (
 from haagent.core.units import milliseconds
 from haagent.wire.auth import derive_node_key
 from haagent.wire.node import AgentEnd, NodeEnd
-from tests.adapters.conftest import Pair, in_loop
+from tests.adapters.conftest import Pair, in_loop, until
 
 CLUSTER_KEY = bytes(32)
 PORT = 6941
@@ -128,12 +128,6 @@ async def running(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition: Callable[[], object], limit_s: float = 10) -> None:
-    async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110  # the kernel sets no Event
-            await asyncio.sleep(0.005)
 
 
 @contextmanager

@@ -19,8 +19,7 @@ from haagent.core.actions import Record, Severity
 from haagent.core.clocks import Hlc, Stamp
 from haagent.core.events import NotificationEnded
 from haagent.core.notices import NotificationSettings
-
-from .conftest import in_loop
+from tests.adapters.conftest import in_loop, until
 
 DEAD = Record(
     number=1,
@@ -108,9 +107,7 @@ class Told:
         self.task = asyncio.create_task(self.notifications.run())
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():  # noqa: ASYNC110  # a server in a thread sets no event of ours
-                await asyncio.sleep(0.02)
+        await until(condition, 30)
 
     async def looked_at(self, count: int = 1) -> None:
         """Wait until the services have been looked at."""

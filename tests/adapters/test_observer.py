@@ -20,7 +20,7 @@ from haagent.observe.child import Observer
 from haagent.observe.connections import LIFETIME_S, MOST
 from haagent.observe.exchange import Question
 from haagent.observe.facts import Facts, encode
-from tests.adapters.conftest import in_loop
+from tests.adapters.conftest import in_loop, until
 from tests.unit.observe.conftest import FACTS, WEB
 
 STATUS = b'{"node": "lb1"}\n'
@@ -78,12 +78,6 @@ def is_server(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         return "haagent.observe" in process.cmdline()
     return False
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = 10) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110  # there is nobody who could say it
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
