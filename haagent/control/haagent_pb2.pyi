@@ -129,24 +129,28 @@ class HaproxyServer(_message.Message):
     def __init__(self, backend: _Optional[str] = ..., name: _Optional[str] = ..., source: _Optional[str] = ..., wanted: _Optional[_Union[Server, _Mapping]] = ..., actual: _Optional[_Union[Server, _Mapping]] = ..., state: _Optional[str] = ..., status: _Optional[str] = ..., difference: _Optional[str] = ...) -> None: ...
 
 class EventsRequest(_message.Message):
-    __slots__ = ("since_ms", "group", "kinds", "follow")
+    __slots__ = ("since_ms", "group", "kinds", "follow", "cluster")
     SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
     since_ms: int
     group: str
     kinds: _containers.RepeatedScalarFieldContainer[str]
     follow: bool
-    def __init__(self, since_ms: _Optional[int] = ..., group: _Optional[str] = ..., kinds: _Optional[_Iterable[str]] = ..., follow: _Optional[bool] = ...) -> None: ...
+    cluster: bool
+    def __init__(self, since_ms: _Optional[int] = ..., group: _Optional[str] = ..., kinds: _Optional[_Iterable[str]] = ..., follow: _Optional[bool] = ..., cluster: _Optional[bool] = ...) -> None: ...
 
 class EventsReply(_message.Message):
-    __slots__ = ("events", "trouble")
+    __slots__ = ("events", "trouble", "node")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     trouble: str
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., trouble: _Optional[str] = ...) -> None: ...
+    node: str
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., trouble: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("node", "boot_id", "record")
@@ -271,7 +275,7 @@ class Address(_message.Message):
     def __init__(self, address: _Optional[str] = ..., held: _Optional[bool] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("name", "node_id", "boot_id", "alive", "last_heard_age_ms", "hears_us", "paths", "roles")
+    __slots__ = ("name", "node_id", "boot_id", "alive", "last_heard_age_ms", "hears_us", "paths", "roles", "bus")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +284,7 @@ class Peer(_message.Message):
     HEARS_US_FIELD_NUMBER: _ClassVar[int]
     PATHS_FIELD_NUMBER: _ClassVar[int]
     ROLES_FIELD_NUMBER: _ClassVar[int]
+    BUS_FIELD_NUMBER: _ClassVar[int]
     name: str
     node_id: str
     boot_id: str
@@ -288,17 +293,22 @@ class Peer(_message.Message):
     hears_us: bool
     paths: _containers.RepeatedCompositeFieldContainer[Path]
     roles: _containers.RepeatedCompositeFieldContainer[Role]
-    def __init__(self, name: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., alive: _Optional[bool] = ..., last_heard_age_ms: _Optional[int] = ..., hears_us: _Optional[bool] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ...) -> None: ...
+    bus: str
+    def __init__(self, name: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., alive: _Optional[bool] = ..., last_heard_age_ms: _Optional[int] = ..., hears_us: _Optional[bool] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ..., roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ..., bus: _Optional[str] = ...) -> None: ...
 
 class Path(_message.Message):
-    __slots__ = ("interface", "source", "last_heard_age_ms")
+    __slots__ = ("interface", "source", "last_heard_age_ms", "loss_permille", "round_trip_us")
     INTERFACE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     LAST_HEARD_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_PERMILLE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIP_US_FIELD_NUMBER: _ClassVar[int]
     interface: str
     source: str
     last_heard_age_ms: int
-    def __init__(self, interface: _Optional[str] = ..., source: _Optional[str] = ..., last_heard_age_ms: _Optional[int] = ...) -> None: ...
+    loss_permille: int
+    round_trip_us: int
+    def __init__(self, interface: _Optional[str] = ..., source: _Optional[str] = ..., last_heard_age_ms: _Optional[int] = ..., loss_permille: _Optional[int] = ..., round_trip_us: _Optional[int] = ...) -> None: ...
 
 class Haproxy(_message.Message):
     __slots__ = ("reachable", "wanted", "seen", "trouble", "file", "file_trouble")
@@ -387,18 +397,36 @@ class Backend(_message.Message):
     def __init__(self, name: _Optional[str] = ..., servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Server(_message.Message):
-    __slots__ = ("name", "address", "port", "weight", "check")
+    __slots__ = ("name", "address", "port", "weight", "check", "traffic")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CHECK_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: str
     port: int
     weight: int
     check: bool
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ..., check: _Optional[bool] = ...) -> None: ...
+    traffic: Traffic
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., weight: _Optional[int] = ..., check: _Optional[bool] = ..., traffic: _Optional[_Union[Traffic, _Mapping]] = ...) -> None: ...
+
+class Traffic(_message.Message):
+    __slots__ = ("status", "sessions", "sessions_per_s", "sessions_total", "bytes_in", "bytes_out")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    BYTES_IN_FIELD_NUMBER: _ClassVar[int]
+    BYTES_OUT_FIELD_NUMBER: _ClassVar[int]
+    status: str
+    sessions: int
+    sessions_per_s: int
+    sessions_total: int
+    bytes_in: int
+    bytes_out: int
+    def __init__(self, status: _Optional[str] = ..., sessions: _Optional[int] = ..., sessions_per_s: _Optional[int] = ..., sessions_total: _Optional[int] = ..., bytes_in: _Optional[int] = ..., bytes_out: _Optional[int] = ...) -> None: ...
 
 class Hook(_message.Message):
     __slots__ = ("queue", "kind", "ok", "text", "ended_age_ms", "took_ms")
@@ -417,7 +445,7 @@ class Hook(_message.Message):
     def __init__(self, queue: _Optional[str] = ..., kind: _Optional[str] = ..., ok: _Optional[bool] = ..., text: _Optional[str] = ..., ended_age_ms: _Optional[int] = ..., took_ms: _Optional[int] = ...) -> None: ...
 
 class Record(_message.Message):
-    __slots__ = ("time", "hlc", "lamport", "severity", "kind", "text", "group", "term", "number", "cause", "evidence")
+    __slots__ = ("time", "hlc", "lamport", "severity", "kind", "text", "group", "term", "number", "cause", "evidence", "heard")
     TIME_FIELD_NUMBER: _ClassVar[int]
     HLC_FIELD_NUMBER: _ClassVar[int]
     LAMPORT_FIELD_NUMBER: _ClassVar[int]
@@ -429,6 +457,7 @@ class Record(_message.Message):
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
     time: str
     hlc: Hlc
     lamport: int
@@ -440,7 +469,16 @@ class Record(_message.Message):
     number: int
     cause: int
     evidence: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, time: _Optional[str] = ..., hlc: _Optional[_Union[Hlc, _Mapping]] = ..., lamport: _Optional[int] = ..., severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., group: _Optional[str] = ..., term: _Optional[int] = ..., number: _Optional[int] = ..., cause: _Optional[int] = ..., evidence: _Optional[_Iterable[str]] = ...) -> None: ...
+    heard: _containers.RepeatedCompositeFieldContainer[HeardOf]
+    def __init__(self, time: _Optional[str] = ..., hlc: _Optional[_Union[Hlc, _Mapping]] = ..., lamport: _Optional[int] = ..., severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., group: _Optional[str] = ..., term: _Optional[int] = ..., number: _Optional[int] = ..., cause: _Optional[int] = ..., evidence: _Optional[_Iterable[str]] = ..., heard: _Optional[_Iterable[_Union[HeardOf, _Mapping]]] = ...) -> None: ...
+
+class HeardOf(_message.Message):
+    __slots__ = ("node", "lamport")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    LAMPORT_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    lamport: int
+    def __init__(self, node: _Optional[str] = ..., lamport: _Optional[int] = ...) -> None: ...
 
 class Hlc(_message.Message):
     __slots__ = ("ms", "counter")
