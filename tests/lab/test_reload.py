@@ -241,9 +241,23 @@ LEVELS = pytest.mark.parametrize(
 
 @LEVELS
 def test_a_changed_group_leaves_the_other_one_alone(
-    begin: Begin, through: tuple[str, ...], lost: int, capsys: pytest.CaptureFixture[str]
+    begin: Begin,
+    through: tuple[str, ...],
+    lost: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    site = begin(example("active-active"), interfaces=2, through=through)
+    def configuration(name: str, addresses: str = f"[{SECOND},") -> str:
+        note = f"echo $HAAGENT_GROUP >> {tmp_path / name}"
+        hook = f"{{any: {{command: [sh, -c, '{note}'], user: root}}}}"
+        text = configured(name, f"[{SECOND},", addresses, "active-active")
+        return text.replace("    addresses:", f"    hooks: {hook}\n    addresses:")
+
+    def hooks() -> list[str]:
+        files = [file.read_text().split() for file in sorted(tmp_path.iterdir())]
+        return [group for file in files for group in file]
+
+    site = begin(configuration, interfaces=2, through=through)
     agents, client = site.agents, site.cluster.client
     first, second = probe_udp(client, VIP_IPV4), probe_udp(client, SECOND)
     site.lab.wait_until(lambda: first.gap_after(0) and second.gap_after(0), 10, "answers")
@@ -251,20 +265,22 @@ def test_a_changed_group_leaves_the_other_one_alone(
     site.lab.wait_until(
         lambda: site.role("lb1", "first").age_ms > 1500, 10, "the last announcement of the claim"
     )
+    site.lab.wait_until(lambda: len(hooks()) >= 4, 10, "the roles of both groups are told")
+    told = hooks()
     since = time.monotonic_ns()
 
-    def change(old: str, new: str) -> list[str]:
+    def change(addresses: str) -> list[str]:
         for name, agent in agents.items():
-            agent.configure(configured(name, old, new, "active-active"))
+            agent.configure(configuration(name, addresses))
         return [agent.reload().stdout for agent in agents.values()]
 
-    added = change(f"[{SECOND},", f"[{SECOND}, {THIRD},")
+    added = change(f"[{SECOND}, {THIRD},")
     third = probe_udp(client, THIRD)
     site.lab.wait_until(lambda: third.gap_after(0, by="lb2"), 10, "the new address answers")
     assert [text.splitlines()[0] for text in added] == ["applied"] * 2
     assert site.holders(THIRD) == ["lb2"]
 
-    change(f"[{SECOND},", f"[{SECOND},")
+    change(f"[{SECOND},")
     site.lab.wait_until(lambda: site.holders(THIRD) == [], 10, "it is released")
     asked = time.monotonic_ns()
     site.lab.wait_until(lambda: len(first.outcomes()) > 100, 10, "probes")
@@ -275,6 +291,7 @@ def test_a_changed_group_leaves_the_other_one_alone(
         print(f" [lost of {len(first.outcomes())} and {len(second.outcomes())}: {losses}]", end="")
     assert max(losses) <= lost
     assert len(sent.heard(VIP_IPV4, since)) <= 2, "announced beside the refresh of each minute"
+    assert hooks() == told
     site.lab.wait_until(lambda: not site.alarms("lb1") and not site.alarms("lb2"), 10, "no alarm")
 
 
