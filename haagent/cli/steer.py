@@ -13,8 +13,7 @@ import uuid
 from pathlib import Path
 
 from haagent.cli.control_socket import control_socket
-from haagent.control.client import AgentUnreachable, fetch_status, seen, steer as ask, watch
-from haagent.control.haagent_pb2 import SteerRequest
+from haagent.control import client, haagent_pb2 as pb
 
 _TIMEOUT_S = 10.0
 """What is wanted is written to the disk first, which takes the longer the busier that is."""
@@ -22,12 +21,6 @@ _TIMEOUT_S = 10.0
 _HANDOVER_S = 3.0
 """A successor that does not get ready is given up after 2 s."""
 
-_REQUESTS = {
-    "drain": SteerRequest(maintenance=True),
-    "undrain": SteerRequest(maintenance=False),
-    "pause": SteerRequest(paused=True),
-    "resume": SteerRequest(paused=False),
-}
 _NEWS = {"drain": "drained", "undrain": "undrained", "pause": "paused", "resume": "resumed"}
 _NO_NEWS = {
     "drain": "already drained",
@@ -50,13 +43,10 @@ def steer(
     ``length_ms``: after so long a drain ends by itself.
     """
     path = control_socket(socket, config)
-    request = SteerRequest(force=force, maintenance_ms=length_ms, id=uuid.uuid4().hex)
-    request.MergeFrom(_REQUESTS[command])
     try:
-        request.seen.extend(seen(fetch_status(path, _TIMEOUT_S)))
-        reply = ask(path, _TIMEOUT_S, request)
+        reply = _ask(command, path, force, length_ms)
         held = _held(path) if reply.outcome != "refused" and command == "drain" else []
-    except AgentUnreachable as error:
+    except client.AgentUnreachable as error:
         print(f"haagent: no agent answers: {error}", file=sys.stderr)
         sys.exit(3)
     if reply.outcome == "refused":
@@ -87,11 +77,30 @@ def length_ms(text: str) -> int:
     return duration(seconds(1), seconds(366 * 24 * 3600))(text) // 1_000_000
 
 
+def _ask(command: str, socket: Path, force: bool, length_ms: int | None) -> pb.SteerReply:
+    """Have it done, for the terms that are seen now.
+
+    Raises: AgentUnreachable.
+    """
+    where, key = (socket, _TIMEOUT_S), uuid.uuid4().hex
+    seen = client.seen(client.fetch_status(*where))
+    match command:
+        case "drain":
+            drain = pb.DrainRequest(seen=seen, id=key, force=force, for_ms=length_ms)
+            return client.drain(*where, drain)
+        case "undrain":
+            return client.undrain(*where, pb.UndrainRequest(seen=seen, id=key))
+        case "pause":
+            return client.pause(*where, pb.PauseRequest(seen=seen, id=key))
+        case _:
+            return client.resume(*where, pb.ResumeRequest(seen=seen, id=key))
+
+
 def _held(socket: Path) -> list[str]:
     """Return the groups that the agent is still master of when no handover is under way."""
     deadline = time.monotonic() + _HANDOVER_S
     held: dict[str, str] = {}
-    for reply in watch(socket, _TIMEOUT_S):
+    for reply in client.watch(socket, _TIMEOUT_S):
         states = {group.role.group: group.role.state for group in reply.groups}
         held = {name: state for name, state in states.items() if state in {"master", "resigning"}}
         if "resigning" not in held.values() or time.monotonic() > deadline:

@@ -39,13 +39,34 @@ def reload(socket_path: Path, timeout_s: float, request: pb.ReloadRequest) -> pb
         return reply
 
 
-def steer(socket_path: Path, timeout_s: float, request: pb.SteerRequest) -> pb.SteerReply:
-    """Drain or pause the agent, or end that; return how that went.
+def drain(socket_path: Path, timeout_s: float, request: pb.DrainRequest) -> pb.SteerReply:
+    """Drain the agent; return how that went.
 
     Raises: AgentUnreachable, at the latest after ``timeout_s``; it may happen all the same.
     """
     with _stub(socket_path, timeout_s) as stub:
-        reply: pb.SteerReply = stub.Steer(request, timeout=timeout_s)
+        reply: pb.SteerReply = stub.Drain(request, timeout=timeout_s)
+        return reply
+
+
+def undrain(socket_path: Path, timeout_s: float, request: pb.UndrainRequest) -> pb.SteerReply:
+    """End a drain of the agent, as :func:`drain` begins it."""
+    with _stub(socket_path, timeout_s) as stub:
+        reply: pb.SteerReply = stub.Undrain(request, timeout=timeout_s)
+        return reply
+
+
+def pause(socket_path: Path, timeout_s: float, request: pb.PauseRequest) -> pb.SteerReply:
+    """Pause the agent, as :func:`drain` drains it."""
+    with _stub(socket_path, timeout_s) as stub:
+        reply: pb.SteerReply = stub.Pause(request, timeout=timeout_s)
+        return reply
+
+
+def resume(socket_path: Path, timeout_s: float, request: pb.ResumeRequest) -> pb.SteerReply:
+    """End a pause of the agent, as :func:`drain` drains it."""
+    with _stub(socket_path, timeout_s) as stub:
+        reply: pb.SteerReply = stub.Resume(request, timeout=timeout_s)
         return reply
 
 

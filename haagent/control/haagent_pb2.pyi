@@ -38,21 +38,41 @@ class ReloadReply(_message.Message):
     lines: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, outcome: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
-class SteerRequest(_message.Message):
-    __slots__ = ("maintenance", "paused", "force", "maintenance_ms", "seen", "id")
-    MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
-    PAUSED_FIELD_NUMBER: _ClassVar[int]
-    FORCE_FIELD_NUMBER: _ClassVar[int]
-    MAINTENANCE_MS_FIELD_NUMBER: _ClassVar[int]
+class DrainRequest(_message.Message):
+    __slots__ = ("seen", "id", "force", "for_ms")
     SEEN_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
-    maintenance: bool
-    paused: bool
-    force: bool
-    maintenance_ms: int
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    FOR_MS_FIELD_NUMBER: _ClassVar[int]
     seen: _containers.RepeatedCompositeFieldContainer[Seen]
     id: str
-    def __init__(self, maintenance: _Optional[bool] = ..., paused: _Optional[bool] = ..., force: _Optional[bool] = ..., maintenance_ms: _Optional[int] = ..., seen: _Optional[_Iterable[_Union[Seen, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
+    force: bool
+    for_ms: int
+    def __init__(self, seen: _Optional[_Iterable[_Union[Seen, _Mapping]]] = ..., id: _Optional[str] = ..., force: _Optional[bool] = ..., for_ms: _Optional[int] = ...) -> None: ...
+
+class UndrainRequest(_message.Message):
+    __slots__ = ("seen", "id")
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    seen: _containers.RepeatedCompositeFieldContainer[Seen]
+    id: str
+    def __init__(self, seen: _Optional[_Iterable[_Union[Seen, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
+
+class PauseRequest(_message.Message):
+    __slots__ = ("seen", "id")
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    seen: _containers.RepeatedCompositeFieldContainer[Seen]
+    id: str
+    def __init__(self, seen: _Optional[_Iterable[_Union[Seen, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
+
+class ResumeRequest(_message.Message):
+    __slots__ = ("seen", "id")
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    seen: _containers.RepeatedCompositeFieldContainer[Seen]
+    id: str
+    def __init__(self, seen: _Optional[_Iterable[_Union[Seen, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
 
 class SteerReply(_message.Message):
     __slots__ = ("outcome", "lines", "until")

@@ -49,9 +49,24 @@ class AgentStub:
                 request_serializer=haagent_dot_control_dot_haagent__pb2.ReloadRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.ReloadReply.FromString,
                 _registered_method=True)
-        self.Steer = channel.unary_unary(
-                '/haagent.v1.Agent/Steer',
-                request_serializer=haagent_dot_control_dot_haagent__pb2.SteerRequest.SerializeToString,
+        self.Drain = channel.unary_unary(
+                '/haagent.v1.Agent/Drain',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.DrainRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+                _registered_method=True)
+        self.Undrain = channel.unary_unary(
+                '/haagent.v1.Agent/Undrain',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.UndrainRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+                _registered_method=True)
+        self.Pause = channel.unary_unary(
+                '/haagent.v1.Agent/Pause',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.PauseRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/haagent.v1.Agent/Resume',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.ResumeRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
                 _registered_method=True)
         self.Failover = channel.unary_unary(
@@ -94,9 +109,29 @@ class AgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Steer(self, request, context):
-        """Drain or pause the agent, or end that; it holds until it is ended, restarts included.
+    def Drain(self, request, context):
+        """Hand over what the agent is master of, and keep it out of being master.  This and a pause
+        hold until they are ended, restarts included.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Undrain(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Pause(self, request, context):
+        """Have it be master, or cease to be, by a planned handover only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -142,9 +177,24 @@ def add_AgentServicer_to_server(servicer, server):
                     request_deserializer=haagent_dot_control_dot_haagent__pb2.ReloadRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.ReloadReply.SerializeToString,
             ),
-            'Steer': grpc.unary_unary_rpc_method_handler(
-                    servicer.Steer,
-                    request_deserializer=haagent_dot_control_dot_haagent__pb2.SteerRequest.FromString,
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.DrainRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.SteerReply.SerializeToString,
+            ),
+            'Undrain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Undrain,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.UndrainRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.SteerReply.SerializeToString,
+            ),
+            'Pause': grpc.unary_unary_rpc_method_handler(
+                    servicer.Pause,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.PauseRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.SteerReply.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.ResumeRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.SteerReply.SerializeToString,
             ),
             'Failover': grpc.unary_unary_rpc_method_handler(
@@ -255,7 +305,7 @@ class Agent:
             _registered_method=True)
 
     @staticmethod
-    def Steer(request,
+    def Drain(request,
             target,
             options=(),
             channel_credentials=None,
@@ -268,8 +318,89 @@ class Agent:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/haagent.v1.Agent/Steer',
-            haagent_dot_control_dot_haagent__pb2.SteerRequest.SerializeToString,
+            '/haagent.v1.Agent/Drain',
+            haagent_dot_control_dot_haagent__pb2.DrainRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Undrain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/haagent.v1.Agent/Undrain',
+            haagent_dot_control_dot_haagent__pb2.UndrainRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pause(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/haagent.v1.Agent/Pause',
+            haagent_dot_control_dot_haagent__pb2.PauseRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/haagent.v1.Agent/Resume',
+            haagent_dot_control_dot_haagent__pb2.ResumeRequest.SerializeToString,
             haagent_dot_control_dot_haagent__pb2.SteerReply.FromString,
             options,
             channel_credentials,

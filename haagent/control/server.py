@@ -42,6 +42,8 @@ _OPTIONS = (
     ("grpc.max_connection_idle_ms", 10_000),
 )
 
+SteerRequest: TypeAlias = pb.DrainRequest | pb.UndrainRequest | pb.PauseRequest | pb.ResumeRequest
+
 _Context: TypeAlias = aio.ServicerContext[object, object]
 
 
@@ -50,7 +52,7 @@ class Calls:
     """What whoever may open the socket can ask of the agent, besides its status."""
 
     reload: Callable[[pb.ReloadRequest], Awaitable[pb.ReloadReply]]
-    steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]]
+    steer: Callable[[SteerRequest], Awaitable[pb.SteerReply]]
     fail_over: Callable[[pb.FailoverRequest], Awaitable[pb.FailoverReply]]
     haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]]
     events: Callable[[pb.EventsRequest, asyncio.Event], AsyncIterator[pb.EventsReply]]
@@ -155,8 +157,23 @@ class _Agent(pb_grpc.AgentServicer):
     ) -> pb.ReloadReply:
         return await self._calls.reload(request)
 
-    async def Steer(  # noqa: N802 - the name in haagent.proto
-        self, request: pb.SteerRequest, _context: _Context
+    async def Drain(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.DrainRequest, _context: _Context
+    ) -> pb.SteerReply:
+        return await self._calls.steer(request)
+
+    async def Undrain(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.UndrainRequest, _context: _Context
+    ) -> pb.SteerReply:
+        return await self._calls.steer(request)
+
+    async def Pause(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.PauseRequest, _context: _Context
+    ) -> pb.SteerReply:
+        return await self._calls.steer(request)
+
+    async def Resume(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.ResumeRequest, _context: _Context
     ) -> pb.SteerReply:
         return await self._calls.steer(request)
 

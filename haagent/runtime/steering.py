@@ -16,11 +16,15 @@ from typing import TypeVar, assert_never
 from haagent.adapters import clock
 from haagent.adapters.state_file import StateFile
 from haagent.control.haagent_pb2 import (
+    DrainRequest,
     FailoverReply,
     FailoverRequest,
+    PauseRequest,
+    ResumeRequest,
     SteerReply,
-    SteerRequest,
+    UndrainRequest,
 )
+from haagent.control.server import SteerRequest
 from haagent.core.events import FailoverAsked, Steered
 from haagent.core.identity import group_id
 from haagent.core.status import Status
@@ -73,10 +77,11 @@ class Steering:
     async def _steer(self, request: SteerRequest) -> SteerReply:
         status, before = self._status(), self._in_force()
         after = _wanted(before, request, clock.now().wall)
-        drains = after.maintenance and not before.maintenance
-        why = [*_contradictions(request), *outdated(status, request.seen)]
-        if drains and not request.force:
-            why += stranded(status)
+        why = [*outdated(status, request.seen)]
+        if isinstance(request, DrainRequest):
+            why += _odd_length(request)
+            if not before.maintenance and not request.force:
+                why += stranded(status)
         if why:
             return SteerReply(outcome="refused", lines=why)
         if after != self._state.steered:
@@ -111,25 +116,26 @@ class Steering:
         return self._status().steered or self._state.steered
 
 
-def _contradictions(request: SteerRequest) -> list[str]:
-    if not request.HasField("maintenance_ms"):
-        return []
-    if not request.maintenance:
-        return ["only a drain ends by itself"]
-    if not SHORTEST_MS <= request.maintenance_ms <= LONGEST_MS:
+def _odd_length(request: DrainRequest) -> list[str]:
+    if request.HasField("for_ms") and not SHORTEST_MS <= request.for_ms <= LONGEST_MS:
         return ["a drain lasts 1 s to 366 days, or until undrain"]
     return []
 
 
 def _wanted(before: Steered, request: SteerRequest, wall: WallNs) -> Steered:
-    after = before
-    if request.HasField("paused"):
-        after = replace(after, paused=request.paused)
-    if request.HasField("maintenance"):
-        until = WallNs(wall + request.maintenance_ms * 1_000_000)
-        ends = request.HasField("maintenance_ms")
-        after = replace(after, maintenance=request.maintenance, until=until if ends else None)
-    return after
+    match request:
+        case DrainRequest():
+            ends = request.HasField("for_ms")
+            until = WallNs(wall + request.for_ms * 1_000_000) if ends else None
+            return replace(before, maintenance=True, until=until)
+        case UndrainRequest():
+            return replace(before, maintenance=False, until=None)
+        case PauseRequest():
+            return replace(before, paused=True)
+        case ResumeRequest():
+            return replace(before, paused=False)
+        case _:
+            assert_never(request)
 
 
 def _remember(replies: dict[str, Reply], key: str, reply: Reply) -> Reply:

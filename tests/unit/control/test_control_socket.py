@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import grpc
 import pytest
@@ -23,10 +23,13 @@ import pytest
 from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
 from haagent.control.client import (
     AgentUnreachable,
+    drain,
     fetch_haproxy,
     fetch_status,
+    pause,
     reload as ask,
-    steer,
+    resume,
+    undrain,
     watch,
 )
 from haagent.control.server import (
@@ -34,6 +37,7 @@ from haagent.control.server import (
     SHORTEST_PAUSE_S,
     Calls,
     ControlServer,
+    SteerRequest,
     require_unused,
 )
 
@@ -50,7 +54,7 @@ async def nothing(_request: pb.ReloadRequest) -> pb.ReloadReply:
     return pb.ReloadReply(outcome="unchanged")
 
 
-async def nowhere(_request: pb.SteerRequest) -> pb.SteerReply:
+async def nowhere(_request: SteerRequest) -> pb.SteerReply:
     return pb.SteerReply(outcome="unchanged")
 
 
@@ -77,7 +81,7 @@ async def serving(
     view: Callable[[], pb.StatusReply],
     reload: Callable[[pb.ReloadRequest], Awaitable[pb.ReloadReply]] = nothing,
     *,
-    steer: Callable[[pb.SteerRequest], Awaitable[pb.SteerReply]] = nowhere,
+    steer: Callable[[SteerRequest], Awaitable[pb.SteerReply]] = nowhere,
     fail_over: Callable[[pb.FailoverRequest], Awaitable[pb.FailoverReply]] = nobody,
     haproxy: Callable[[], Awaitable[list[pb.HaproxyReply]]] = none,
 ) -> AsyncIterator[ControlServer]:
@@ -534,27 +538,32 @@ def test_a_reload_is_answered_when_it_is_over(path: Path) -> None:
     asyncio.run(story())
 
 
-def test_what_is_steered_is_told_and_what_is_not_said_is_told_as_that(path: Path) -> None:
-    told: list[tuple[bool | None, bool | None, bool]] = []
+@pytest.mark.parametrize(
+    ("ask_for", "request_"),
+    [
+        (drain, pb.DrainRequest(force=True, for_ms=1000, id="a")),
+        (undrain, pb.UndrainRequest(id="b")),
+        (pause, pb.PauseRequest(seen=[pb.Seen(group="web", term=7)])),
+        (resume, pb.ResumeRequest(id="c")),
+    ],
+)
+def test_what_is_asked_for_arrives_as_it_was_said(
+    path: Path, ask_for: Callable[[Path, float, Any], pb.SteerReply], request_: SteerRequest
+) -> None:
+    told: list[SteerRequest] = []
 
-    async def take(request: pb.SteerRequest) -> pb.SteerReply:
-        drain = request.maintenance if request.HasField("maintenance") else None
-        pause = request.paused if request.HasField("paused") else None
-        told.append((drain, pause, request.force))
+    async def take(request: SteerRequest) -> pb.SteerReply:
+        told.append(request)
         return pb.SteerReply(outcome="refused", lines=["lb2 is silent"])
 
     async def story() -> None:
         async with serving(path, lb1, steer=take):
-            for request in (
-                pb.SteerRequest(maintenance=True, force=True),
-                pb.SteerRequest(paused=False),
-            ):
-                reply = await asyncio.to_thread(steer, path, 5.0, request)
-                assert (reply.outcome, list(reply.lines)) == ("refused", ["lb2 is silent"])
+            reply = await asyncio.to_thread(ask_for, path, 5.0, request_)
+            assert (reply.outcome, list(reply.lines)) == ("refused", ["lb2 is silent"])
 
     asyncio.run(story())
 
-    assert told == [(True, None, True), (None, False, False)]
+    assert told == [request_]
 
 
 # HAProxy's servers

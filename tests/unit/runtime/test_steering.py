@@ -15,7 +15,16 @@ import pytest
 from haagent.adapters import clock
 from haagent.adapters.state_file import StateFile
 from haagent.config import load
-from haagent.control.haagent_pb2 import FailoverRequest, Seen, SteerReply, SteerRequest
+from haagent.control.haagent_pb2 import (
+    DrainRequest,
+    FailoverRequest,
+    PauseRequest,
+    ResumeRequest,
+    Seen,
+    SteerReply,
+    UndrainRequest,
+)
+from haagent.control.server import SteerRequest
 from haagent.core.agent import Agent
 from haagent.core.events import FailoverAsked, Steered
 from haagent.core.identity import HEALTHY, BootId, GroupId, NodeId, Priority, Term, group_id
@@ -28,8 +37,7 @@ from haagent.runtime.steering import LONGEST_MS, REMEMBERED, SHORTEST_MS, Steeri
 
 CONF = Path(__file__).parents[3] / "conf"
 
-DRAIN, UNDRAIN = SteerRequest(maintenance=True), SteerRequest(maintenance=False)
-PAUSE, RESUME = SteerRequest(paused=True), SteerRequest(paused=False)
+DRAIN, UNDRAIN, PAUSE, RESUME = DrainRequest(), UndrainRequest(), PauseRequest(), ResumeRequest()
 
 ROLE = RoleStatus(
     group="web",
@@ -299,7 +307,7 @@ def test_a_drain_with_an_end_is_kept_with_it_and_said(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     with closing(scene.state):
         before = clock.now().wall
-        (reply,) = scene.steer(SteerRequest(maintenance=True, maintenance_ms=1_800_000))
+        (reply,) = scene.steer(DrainRequest(for_ms=1_800_000))
         after = clock.now().wall
 
         kept = json.loads((tmp_path / "state.json").read_text())["maintenance_until"]
@@ -335,31 +343,13 @@ def test_before_the_agent_has_begun_what_is_kept_holds(tmp_path: Path) -> None:
         assert scene.state.steered == Steered(maintenance=True, paused=True)
 
 
-@pytest.mark.parametrize(
-    ("request_", "why"),
-    [
-        (
-            SteerRequest(maintenance=False, maintenance_ms=60_000),
-            "only a drain ends by itself",
-        ),
-        (SteerRequest(paused=True, maintenance_ms=60_000), "only a drain ends by itself"),
-        (
-            SteerRequest(maintenance=True, maintenance_ms=SHORTEST_MS - 1),
-            "a drain lasts 1 s to 366 days, or until undrain",
-        ),
-        (
-            SteerRequest(maintenance=True, maintenance_ms=2**64 - 1),
-            "a drain lasts 1 s to 366 days, or until undrain",
-        ),
-    ],
-)
-def test_an_end_that_makes_no_sense_is_refused(
-    tmp_path: Path, request_: SteerRequest, why: str
-) -> None:
+@pytest.mark.parametrize("length_ms", [0, SHORTEST_MS - 1, LONGEST_MS + 1, 2**64 - 1])
+def test_an_end_that_makes_no_sense_is_refused(tmp_path: Path, length_ms: int) -> None:
     scene = Scene(tmp_path)
     with closing(scene.state):
-        (reply,) = scene.steer(request_)
+        (reply,) = scene.steer(DrainRequest(for_ms=length_ms))
 
+        why = "a drain lasts 1 s to 366 days, or until undrain"
         assert (reply.outcome, list(reply.lines)) == ("refused", [why])
         assert scene.alarms == set()
 
@@ -367,14 +357,14 @@ def test_an_end_that_makes_no_sense_is_refused(
 def test_the_longest_drain_is_taken(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     with closing(scene.state):
-        request = SteerRequest(maintenance=True, maintenance_ms=LONGEST_MS)
+        request = DrainRequest(for_ms=LONGEST_MS)
         assert outcomes(scene.steer(request)) == ["applied"]
 
 
 def test_what_is_asked_again_under_one_id_is_answered_and_not_done_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     with closing(scene.state):
-        drain = SteerRequest(maintenance=True, maintenance_ms=60_000, id="a")
+        drain = DrainRequest(for_ms=60_000, id="a")
         first, retry = scene.steer(drain, drain)
         assert (first.outcome, first.until) == (retry.outcome, retry.until)
         assert first.outcome == "applied"
@@ -393,11 +383,11 @@ def test_what_is_asked_again_under_one_id_is_answered_and_not_done_again(tmp_pat
 def test_only_the_newest_answers_are_kept(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     with closing(scene.state):
-        scene.steer(SteerRequest(maintenance=True, id="first"))
+        scene.steer(DrainRequest(id="first"))
         scene.steer(UNDRAIN)
-        scene.steer(*[SteerRequest(id=str(number)) for number in range(REMEMBERED)])
+        scene.steer(*[UndrainRequest(id=str(number)) for number in range(REMEMBERED)])
 
-        scene.steer(SteerRequest(maintenance=True, id="first"))
+        scene.steer(DrainRequest(id="first"))
 
         assert scene.alarms == {"agent.maintenance"}
 
@@ -405,7 +395,7 @@ def test_only_the_newest_answers_are_kept(tmp_path: Path) -> None:
 def test_who_saw_an_earlier_term_steers_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path, terms={group_id("web"): Term(7)})
     with closing(scene.state):
-        stale = SteerRequest(paused=True, seen=[Seen(group="web", term=6)])
+        stale = PauseRequest(seen=[Seen(group="web", term=6)])
         (reply,) = scene.steer(stale)
         why = "web has changed since you looked: it has no master, in term 7"
         assert (reply.outcome, list(reply.lines)) == ("refused", [why])
