@@ -25,11 +25,9 @@ from haagent.core.actions import (
     ReserveTerm,
     Severity,
     Tenure,
-    WatchChecks,
     WatchProcesses,
 )
 from haagent.core.backends import Backends
-from haagent.core.checks import CheckSettings
 from haagent.core.clocks import Clocks
 from haagent.core.election import Election
 from haagent.core.events import (
@@ -61,8 +59,9 @@ from haagent.core.events import (
 )
 from haagent.core.fleet.registry import Registry
 from haagent.core.group import Group
+from haagent.core.groups import Groups
 from haagent.core.hooks import Hooks
-from haagent.core.identity import NO_TERM, BootId, GroupId, Term
+from haagent.core.identity import BootId, GroupId, Term
 from haagent.core.inquiry import Inquiry
 from haagent.core.journal import Journal
 from haagent.core.membership import Membership
@@ -76,9 +75,10 @@ from haagent.core.messages import (
 )
 from haagent.core.outbox import Outbox
 from haagent.core.overview import Overview
+from haagent.core.paths import Paths
 from haagent.core.peer import Peer
 from haagent.core.restart import Restart
-from haagent.core.settings import AgentSettings, GroupSettings, IPAddress
+from haagent.core.settings import AgentSettings, IPAddress
 from haagent.core.status import Status
 from haagent.core.steering import in_force, shown
 from haagent.core.units import (
@@ -142,25 +142,21 @@ class Agent:
             journal=self._journal,
             random=random,
         )
-        self._terms = dict(terms)
-        """The highest of each group that we are not in."""
-        self._links: dict[str, bool] = {}
-        """Whether each interface is up, as far as it is known."""
-        tenures = {tenure.group: tenure for tenure in kept}
-        self._groups = {
-            group.id: self._make_group(group, tenures.get(group.id)) for group in settings.groups
-        }
-        self._configured = {group.id: group for group in settings.groups}
-        self._in_place = False
-        """Whether the groups are those of the configuration, and so is what is checked."""
+        self._groups = Groups(
+            settings=settings,
+            boot=boot,
+            terms=terms,
+            kept=kept,
+            membership=self._membership,
+            journal=self._journal,
+            outbox=self._outbox,
+            hooks=self._hooks,
+            random=random,
+        )
         self._backends = Backends(settings.haproxy, self._journal) if settings.haproxy else None
         self._registry: Registry | None = None
         self._watched: frozenset[tuple[int, IPAddress]] = frozenset()
-        self._checks: frozenset[tuple[GroupId, CheckSettings]] = frozenset()
-        self._mute_since: dict[int, MonoNs] = {}
-        """Since when each path has carried nothing."""
-        self._mute_due: MonoNs | None = None
-        """When the lease of an agent is over that nobody hears."""
+        self._paths = Paths(self._timing, self._journal)
         self._steered = Steered(maintenance=False, paused=False)
         self._drain_due: MonoNs | None = None
         """When the maintenance ends by itself."""
@@ -183,7 +179,7 @@ class Agent:
         actions += self._tick(now)
         actions += self._update_backends(now)
         actions += self._watch_processes()
-        actions += self._watch_checks()
+        actions += self._groups.watch_checks()
         actions += self._journal.take()
         actions += self._hooks.take()
         actions += self._finish()
@@ -227,17 +223,14 @@ class Agent:
                 self._registry.overslept(now.mono, slow)
         if lateness < self._timing.interval // 4:
             return []
-        silent = [group.silent_for(now) for group in self._groups.values()]
+        silent = [group.silent_for(now) for group in self._groups]
         stall = max(lateness, *silent)
         if stall < self._timing.takeover:
             return []
         self._membership.was_away()
         text = f"stalled for {stall // 1_000_000} ms, longer than the peers wait"
         self._journal.record(now, "agent.stalled", text, severity=Severity.ERROR)
-        actions: list[Action] = []
-        for group in self._groups.values():
-            actions += group.lead(now, Election.stalled)
-        return actions
+        return self._groups.lead(now, Election.stalled)
 
     # Events.
 
@@ -254,7 +247,7 @@ class Agent:
             case ProcessEnded() | HostAnswered():
                 return self._told_of_peer(now, event)
             case LinkChanged(interface, up):
-                return self._link_changed(now, interface, up=up)
+                return self._groups.link_changed(now, interface, up=up)
             case AddressRemoved() | ForeignAddressSeen():
                 return self._disturbed(now, event)
             case ActionDone() | ActionFailed() | HookEnded() | NotificationEnded() | RecordsKept():
@@ -312,7 +305,7 @@ class Agent:
         if peer.alive and isinstance(body, Heartbeat) and not peer.introduced:
             peer.introduced = True
             self._journal.record(now, "peer.alive", f"{peer.name} is heard")
-            for each in self._groups.values():
+            for each in self._groups:
                 actions += each.announce(now)
         if not peer.alive and peer.introduced:
             peer.introduced = False
@@ -332,10 +325,7 @@ class Agent:
         our_claim = (group.election.state not in out, self._boot)
         if our_claim > (theirs.state not in out, twin.boot) or theirs.state is State.FAULT:
             return []
-        actions: list[Action] = []
-        for each in self._groups.values():
-            actions += each.lead(now, Election.twin_heard)
-        return actions
+        return self._groups.lead(now, Election.twin_heard)
 
     def _compare_configuration(
         self, now: Moment, group: Group, peer: Peer, heartbeat: Heartbeat
@@ -351,36 +341,13 @@ class Agent:
         self._journal.alarm(now, "config.differs", subject, text, lasts=CONFIG_ALARM)
 
     def _path_changed(self, now: Moment, event: PathChanged) -> list[Action]:
-        path = event.path
-        if event.trouble:
-            text = f"path {path} carries no heartbeats: {event.trouble}"
-            self._journal.alarm(now, "path.down", str(path), text)
-        else:
-            self._journal.clear(now, "path.down", str(path))
-        if event.carries:
-            self._mute_since.pop(path, None)
-        else:
-            self._mute_since.setdefault(path, now.mono)
-        mute = len(self._mute_since) == len(self._timing.paths)
-        self._mute_due = None
-        if mute:
-            # The last heartbeat that was heard is an interval old, and its lease ends then.
-            patience = DurationNs(self._timing.lease - self._timing.interval)
-            self._mute_due = later(max(self._mute_since.values()), patience)
+        self._paths.changed(now, event)
+        mute = self._paths.mute
         actions: list[Action] = []
-        for group in self._groups.values():
+        for group in self._groups:
             group.election.mute = mute
             if not mute and group.election.reason is RoleReason.NO_PATH:
-                actions += self._follow_link(now, group)
-        return actions
-
-    def _mute_for_long(self, now: Moment) -> list[Action]:
-        if self._mute_due is None or now.mono < self._mute_due:
-            return []
-        self._mute_due = None
-        actions: list[Action] = []
-        for group in self._groups.values():
-            actions += group.lead(now, Election.muted)
+                actions += self._groups.follow_link(now, group)
         return actions
 
     def _watch_paths(self, now: Moment, event: PathChanged | StrangerHeard) -> list[Action]:
@@ -401,29 +368,9 @@ class Agent:
             self._membership.process_ended(now.mono, event.path, event.source)
         return []
 
-    def _link_changed(self, now: Moment, interface: str, *, up: bool) -> list[Action]:
-        self._links[interface] = up
-        actions: list[Action] = []
-        for group in self._on_interface(interface):
-            actions += self._follow_link(now, group)
-        return actions
-
-    def _follow_link(self, now: Moment, group: Group) -> list[Action]:
-        """Take part in the group if its interface is up, and only then."""
-        up = self._links.get(group.settings.interface)
-        if up is None:
-            return []  # It will be told.
-        subject = f"interface {group.settings.interface}"
-        if up:
-            self._journal.clear(now, "link.down", subject)
-        else:
-            text = f"{subject} is down, missing or in a bridge"
-            self._journal.alarm(now, "link.down", subject, text, severity=Severity.ERROR)
-        return group.lead(now, Election.link_changed, up=up)
-
     def _disturbed(self, now: Moment, event: AddressRemoved | ForeignAddressSeen) -> list[Action]:
         actions: list[Action] = []
-        for group in self._on_interface(event.interface):
+        for group in self._groups.on(event.interface):
             if isinstance(event, AddressRemoved):
                 group.ownership.removed(now, event.address)
             else:
@@ -444,7 +391,7 @@ class Agent:
             case HookEnded():
                 self._hooks.ended(now, event)
                 actions: list[Action] = []
-                for group in self._groups.values():
+                for group in self._groups:
                     actions += group.hook_ended(now, event)
                 return actions
             case NotificationEnded(urls_file, trouble):
@@ -518,10 +465,7 @@ class Agent:
 
     def _stop(self, now: Moment) -> list[Action]:
         self._stopping, self._restart = True, None
-        actions: list[Action] = []
-        for group in self._groups.values():
-            actions += group.lead(now, Election.stop)
-        return actions
+        return self._groups.lead(now, Election.stop)
 
     def _leave_to_next(self, now: Moment) -> list[Action]:
         """Stop, but leave what we are master of to the next process, if the peers agree."""
@@ -529,7 +473,7 @@ class Agent:
             return []
         masters = [
             group
-            for group in self._groups.values()
+            for group in self._groups
             # What waits for a hook is not there to be kept.
             if group.election.state is State.MASTER and group.hooks.before_claim is None
         ]
@@ -546,7 +490,7 @@ class Agent:
             random=self._random,
         )
         actions: list[Action] = []
-        for group in self._groups.values():
+        for group in self._groups:
             if group not in masters:
                 actions += group.lead(now, Election.stop)
         return actions
@@ -567,13 +511,7 @@ class Agent:
         if event.settings.nodes != self._settings.nodes:
             self._follow_nodes(now, event.settings)
         self._settings = event.settings
-        self._configured = {settings.id: settings for settings in event.settings.groups}
-        self._in_place = False
-        actions: list[Action] = []
-        for key, settings in self._configured.items():
-            group = self._groups.get(key)
-            if group is not None and group.settings != settings and not group.election.stopping:
-                actions += self._change(now, group, settings)
+        actions = self._groups.reconfigure(now, event.settings.groups)
         haproxy = event.settings.haproxy
         if (
             self._backends is not None
@@ -622,61 +560,11 @@ class Agent:
             else:
                 self._journal.clear(now, kind, "")
         actions: list[Action] = []
-        for group in self._groups.values():
-            actions += self._apply_steering(now, group)
+        for group in self._groups:
+            actions += group.steer(now, steered)
             # At once: nobody is to count on an agent, or to stand, who would not if he knew.
             actions += group.beat(now)
         return actions
-
-    def _apply_steering(self, now: Moment, group: Group) -> list[Action]:
-        steered = self._steered
-        return group.lead(
-            now, Election.steer, maintenance=steered.maintenance, paused=steered.paused
-        )
-
-    def _change(self, now: Moment, group: Group, settings: GroupSettings) -> list[Action]:
-        before = group.settings.interface
-        actions = group.reconfigure(now, settings)
-        if settings.interface != before:
-            actions += self._follow_link(now, group)
-            self._forget_link(now, before)
-        return actions
-
-    def _come_and_go(self, now: Moment) -> list[Action]:
-        """Leave the groups that the configuration has no longer, and enter those that are new.
-
-        One that was taken out and put in again is left first.
-        """
-        if self._stopping or self._in_place:
-            return []
-        actions: list[Action] = []
-        for key, group in [*self._groups.items()]:
-            if key not in self._configured or group.election.stopping:
-                actions += group.leave(now)
-                if group.left:
-                    self._forget(now, group)
-        for key, settings in self._configured.items():
-            if key not in self._groups:
-                self._groups[key] = self._make_group(settings)
-                self._journal.record(now, "config.applied", "entered", group=settings.name)
-                actions += self._follow_link(now, self._groups[key])
-                actions += self._apply_steering(now, self._groups[key])
-        return actions
-
-    def _forget(self, now: Moment, group: Group) -> None:
-        key = group.settings.id
-        del self._groups[key]
-        self._terms[key] = group.election.term
-        self._journal.record(now, "config.applied", "left", group=group.settings.name)
-        self._forget_link(now, group.settings.interface)
-        self._hooks.forget(now, group.hooks.queue)
-        for peer in self._membership.forget(key):
-            peer.introduced = False
-            self._journal.record(now, "peer.left", f"{peer.name} has no group in common with us")
-
-    def _forget_link(self, now: Moment, interface: str) -> None:
-        if not self._on_interface(interface):
-            self._journal.clear(now, "link.down", f"interface {interface}")
 
     # What is due, and what follows for HAProxy and for the end.
 
@@ -685,23 +573,25 @@ class Agent:
         actions: list[Action] = [*self._outbox.tick(now)]
         if self._drain_due is not None and now.mono >= self._drain_due:
             actions += self._steer(now, replace(self._steered, maintenance=False, until=None))
-        actions += self._come_and_go(now)
+        if not self._stopping:
+            actions += self._groups.come_and_go(now, self._steered)
         dead, asked = self._membership.judge(now.mono)
         for peer in dead:
             actions += self._peer_died(now, peer)
         for peer in asked:
-            shared = [self._groups[key] for key in peer.views if key in self._groups]
+            shared = [group for group in self._groups if group.settings.id in peer.views]
             actions += self._inquiry.ask(now, shared, peer)
             for group in shared:
                 group.hasten(now)
         if self._registry is not None:
             actions += self._registry.tick(now)
-        actions += self._mute_for_long(now)
+        if self._paths.given_up(now.mono):
+            actions += self._groups.lead(now, Election.muted)
         if self._restart is not None:
             actions += self._restart.tick(now, alone=self._is_left(self._restart.groups))
             if self._restart.kept:
                 return actions  # The last word: one more heartbeat would promise less.
-        for group in self._groups.values():
+        for group in self._groups:
             actions += group.tick(now)
         return actions
 
@@ -716,7 +606,7 @@ class Agent:
         )
         reason = RoleReason.MASTER_DIED if peer.process_ended else RoleReason.MASTER_SILENT
         actions: list[Action] = []
-        for group in self._groups.values():
+        for group in self._groups:
             if peer.node == group.election.master:
                 group.cause = number
             actions += group.lead(now, Election.peer_lost, peer.node, reason)
@@ -729,28 +619,16 @@ class Agent:
         self._watched = places
         return [WatchProcesses(places)]
 
-    def _watch_checks(self) -> list[Action]:
-        if self._in_place:
-            return []
-        groups = self._groups
-        leaving = any(group.election.stopping for group in groups.values())
-        self._in_place = not leaving and groups.keys() == self._configured.keys()
-        checks = frozenset((key, check) for key in groups for check in groups[key].settings.checks)
-        if checks == self._checks:
-            return []
-        self._checks = checks
-        return [WatchChecks(checks)]
-
     def _is_left(self, kept: Collection[Group]) -> bool:
         """Return whether all groups but those ``kept`` are left, and all is said."""
-        others = (group for group in self._groups.values() if group not in kept)
+        others = (group for group in self._groups if group not in kept)
         return self._outbox.empty and all(group.election.stopped for group in others)
 
     def _update_backends(self, now: Moment) -> list[Action]:
         if self._backends is None:
             return []
-        states = {key: group.election.state for key, group in self._groups.items()}
-        terms = {key: group.election.term for key, group in self._groups.items()}
+        states = {group.settings.id: group.election.state for group in self._groups}
+        terms = {group.settings.id: group.election.term for group in self._groups}
         alive = {peer.name for peer in self._membership.living()}
         return [*self._backends.update(now, states, terms, alive, self._registry)]
 
@@ -769,8 +647,8 @@ class Agent:
         if self._restart is not None and self._is_left(self._restart.groups):
             restart_due = self._restart.deadline()
         return earliest(
-            *[group.due for group in self._groups.values()],
-            self._mute_due,
+            *[group.due for group in self._groups],
+            self._paths.deadline(),
             self._drain_due,
             self._membership.deadline(),
             self._outbox.deadline(),
@@ -778,30 +656,6 @@ class Agent:
             self._registry.deadline() if self._registry is not None else None,
             self._backends.deadline() if self._backends is not None else None,
             restart_due,
-        )
-
-    # Groups.
-
-    def _make_group(self, group: GroupSettings, tenure: Tenure | None = None) -> Group:
-        election = Election(
-            group=group,
-            timing=self._timing,
-            membership=self._membership,
-            node=self._node,
-            boot=self._boot,
-            # What is reserved ahead of the mastership that was left to us would overtake it.
-            term=self._terms.get(group.id, NO_TERM) if tenure is None else tenure.term,
-            random=self._random,
-            tenure=tenure,
-        )
-        return Group(
-            settings=self._settings,
-            group=group,
-            election=election,
-            membership=self._membership,
-            journal=self._journal,
-            outbox=self._outbox,
-            hooks=self._hooks,
         )
 
     def _make_registry(self, settings: AgentSettings, begun: MonoNs) -> Registry | None:
@@ -816,6 +670,3 @@ class Agent:
             references=[*self._membership.references()],
             begun=begun,
         )
-
-    def _on_interface(self, interface: str) -> list[Group]:
-        return [g for g in self._groups.values() if g.settings.interface == interface]

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec
 from haagent.core.actions import Action, AskAddress, CancelHook, ReserveTerm, Severity
 from haagent.core.checks import CheckSettings
 from haagent.core.election import Election, Say
-from haagent.core.events import CheckReported, HookEnded
+from haagent.core.events import CheckReported, HookEnded, Steered
 from haagent.core.group_hooks import GroupHooks
 from haagent.core.health import Health
 from haagent.core.hooks import Hooks
@@ -164,6 +164,12 @@ class Group:
         if self.election.state is state:
             self.cause = cause  # It explains no later change.
         return actions if number is None else [*actions, *self.beat(now)]
+
+    def steer(self, now: Moment, steered: Steered) -> list[Action]:
+        """Go by what an operator wants of this agent."""
+        return self.lead(
+            now, Election.steer, maintenance=steered.maintenance, paused=steered.paused
+        )
 
     def leave(self, now: Moment) -> list[Action]:
         """Go for good: hand over, or give up, and say so; then release what is still here."""

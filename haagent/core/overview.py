@@ -1,10 +1,10 @@
 """What an agent shows of its groups and its peers: a frozen copy, for everything that looks on."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from haagent.core.group import Group
-from haagent.core.identity import GroupId, NodeId
+from haagent.core.groups import Groups
+from haagent.core.identity import NodeId
 from haagent.core.membership import Membership
 from haagent.core.messages import RoleReason
 from haagent.core.peer import Peer, View
@@ -18,12 +18,12 @@ class Overview:
     """See the module docstring."""
 
     settings: AgentSettings
-    by_id: Mapping[GroupId, Group]
+    our_groups: Groups
     membership: Membership
 
     def groups(self) -> tuple[GroupStatus, ...]:
         """Return our part in each group."""
-        return tuple(self._group(group) for group in self.by_id.values())
+        return tuple(self._group(group) for group in self.our_groups)
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """Return every peer ever met, dead ones too, by name."""
@@ -56,7 +56,7 @@ class Overview:
 
     def _peer(self, peer: Peer) -> PeerStatus:
         paths = self.settings.heartbeat.paths
-        views = (view for view in peer.views.values() if view.header.group in self.by_id)
+        names = {group.settings.id: group.settings.name for group in self.our_groups}
         return PeerStatus(
             name=peer.name,
             node=peer.node,
@@ -68,14 +68,18 @@ class Overview:
                 PathStatus(interface=paths[index].interface, source=source, last_heard=at)
                 for index, (source, at) in sorted(peer.paths.items())
             ),
-            roles=tuple(self._peer_role(view) for view in views),
+            roles=tuple(
+                self._peer_role(names[key], view)
+                for key, view in peer.views.items()
+                if key in names
+            ),
         )
 
-    def _peer_role(self, view: View) -> RoleStatus:
+    def _peer_role(self, group: str, view: View) -> RoleStatus:
         header, heartbeat = view.header, view.heartbeat
         age_ms = 0 if heartbeat is None else heartbeat.role_age_ms
         return RoleStatus(
-            group=self.by_id[header.group].settings.name,
+            group=group,
             state=header.state,
             reason=RoleReason.STARTING if heartbeat is None else heartbeat.reason,
             since=MonoNs(view.at - milliseconds(age_ms)),
