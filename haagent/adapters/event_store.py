@@ -16,7 +16,7 @@ import asyncio
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,12 +57,15 @@ _PRUNE_MOST = 2_000
 """Removed at once at most: a wall clock that is wrong for a moment costs no more than that."""
 
 _BATCH = 500
-_FORMAT = 1
+_FORMAT = 2
 _DAMAGED = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 """SQLITE_ERROR as well: of our own statements it says that the tables are not ours."""
 
 _WRONG = (sqlite3.Error, ValueError, TypeError, AttributeError)
 """What SQLite raises, and what is raised where a row makes no sense."""
+
+_GROWN = {1: """ALTER TABLE events ADD COLUMN heard TEXT NOT NULL DEFAULT ''"""}
+"""What makes the next format of an earlier one."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS events (
@@ -70,12 +73,13 @@ CREATE TABLE IF NOT EXISTS events (
   node TEXT NOT NULL, boot TEXT NOT NULL, number INTEGER NOT NULL,
   ms INTEGER NOT NULL, counter INTEGER NOT NULL, lamport INTEGER NOT NULL,
   severity INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
-  "group" TEXT, term INTEGER, cause INTEGER, evidence TEXT NOT NULL
+  "group" TEXT, term INTEGER, cause INTEGER, evidence TEXT NOT NULL,
+  heard TEXT NOT NULL
 ) STRICT
 """
 _COLUMNS = """node, boot, number, ms, counter, lamport, severity, kind, text, "group", term,
-  cause, evidence"""
-_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+  cause, evidence, heard"""
+_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _OLDEST = "SELECT id FROM events ORDER BY id LIMIT ?"
 _AGED = f"""
 DELETE FROM events WHERE id < (SELECT min(id) FROM events WHERE ms >= ?) AND id IN ({_OLDEST})
@@ -115,8 +119,9 @@ class EventStore:
     def __init__(self, directory: Path) -> None:
         """Look into the file if there is one."""
         self._file = _File(directory / NAME)
-        self.last_lamport = self._file.last_lamport()
-        """Where the counter of this agent has got to, before this process; 0 when nobody knows."""
+        self.last_lamport, self.last_heard = self._file.last()
+        """Where the counter of this agent has got to, before this process; 0 when nobody knows.
+        And what it had heard of others: of all whom it has heard since its oldest record."""
         self._post: Callable[[RecordsKept], None] | None = None
         self._jobs: SimpleQueue[Entry | _Question | None] = SimpleQueue()
         self._ended: Future[None] = Future()
@@ -264,17 +269,23 @@ class _File:
         self.damage = ""
         """What became of a damaged file, until somebody has told of it."""
 
-    def last_lamport(self) -> int:
-        """Return the counter of the newest record; 0 where none can be read, or believed."""
+    def last(self) -> tuple[int, dict[str, int]]:
+        """Return counter and ``heard`` of the newest record; nothing where none is believable."""
         # A new file takes its time, which is the thread's.
         if not self.path.exists():
-            return 0
+            return 0, {}
         try:
-            row = self._open().execute("SELECT lamport FROM events ORDER BY id DESC LIMIT 1")
-            found = row.fetchone()
+            first = "SELECT lamport, heard FROM events ORDER BY id {} LIMIT 1"
+            newest, oldest = (
+                self._open().execute(first.format(order)).fetchone() for order in ("DESC", "ASC")
+            )
+            if newest is None or not 0 <= newest[0] < GREATEST_LAMPORT:
+                return 0, {}
+            # A server that was given another name is not remembered for ever.
+            long_silent = set(_heard(oldest[1])) if oldest != newest else set()
+            return newest[0], dict(h for h in _heard(newest[1]) if h not in long_silent)
         except (*_WRONG, OSError):
-            return 0
-        return found[0] if found and 0 <= found[0] < GREATEST_LAMPORT else 0
+            return 0, {}
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Write all of ``entries`` or none."""
@@ -384,12 +395,13 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA cache_size = -512")
     database.execute("PRAGMA journal_size_limit = 4194304")
     found = database.execute("PRAGMA user_version").fetchone()[0]
-    if found not in (0, _FORMAT):
+    if found not in (0, *_GROWN, _FORMAT):
         msg = f"of format {found}, not {_FORMAT}"
         raise ValueError(msg)
-    if not found:
+    if found != _FORMAT:
         with database:
-            database.execute(_TABLE)
+            database.execute("BEGIN")
+            database.execute(_GROWN.get(found, _TABLE))
             database.execute(f"PRAGMA user_version = {_FORMAT}")
 
 
@@ -423,13 +435,14 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         record.term,
         record.cause,
         "\n".join(_storable(line).replace("\n", " ") for line in record.evidence),
+        " ".join(f"{name}={lamport}" for name, lamport in record.heard),
     )
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     """Raises: ValueError, TypeError when the row makes no sense."""
     node, boot, number, ms, counter, lamport, severity, kind, text, group, *rest = row
-    term, cause, evidence = rest
+    term, cause, evidence, heard = rest
     record = Record(
         number=number,
         stamp=Stamp(Hlc(ms, counter), lamport),
@@ -440,8 +453,16 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         term=None if term is None else Term(term),
         cause=cause,
         evidence=tuple(evidence.split("\n")) if evidence else (),
+        heard=tuple(_heard(heard)),
     )
     return Entry(node=node, boot=BootId(int(boot, 16)), record=record)
+
+
+def _heard(text: str) -> Iterator[tuple[str, int]]:
+    """Raises: ValueError when ``text`` makes no sense."""
+    for each in text.split():
+        name, lamport = each.split("=")
+        yield name, int(lamport)
 
 
 def _storable(text: str) -> str:

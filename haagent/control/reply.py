@@ -246,6 +246,7 @@ def _record(record: Record) -> pb.Record:
         number=record.number,
         cause=record.cause,
         evidence=record.evidence,
+        heard=[pb.HeardOf(node=name, lamport=lamport) for name, lamport in record.heard],
     )
 
 

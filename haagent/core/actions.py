@@ -237,6 +237,8 @@ class Record:
     """Number of the record that led to this one."""
     evidence: tuple[str, ...] = ()
     """What the decision stands on, a line each, in the order of time."""
+    heard: tuple[tuple[str, int], ...] = ()
+    """Of each other agent, by name, the greatest Lamport counter that had been heard by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

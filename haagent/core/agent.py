@@ -114,17 +114,19 @@ class Agent:
         kept: Iterable[Tenure] = (),
         *,
         lamport: int = 0,
+        heard: Mapping[str, int] | None = None,
     ) -> None:
         """Make an agent that has not begun; ``terms`` are those reserved by earlier boots.
 
         ``kept``: what the process before this one has left to us, as in ``Finished``.
-        ``lamport``: what the counter had got to when earlier boots made their last record.
+        ``lamport``: what the counter had got to when earlier boots made their last record, and
+        ``heard`` of which counters of others they had heard by then.
         """
         self._settings = settings
         self._timing = settings.heartbeat
         self._node = settings.node_id
         self._boot = boot
-        self._clocks = Clocks(lamport)
+        self._clocks = Clocks(lamport, heard)
         self._journal = Journal(self._clocks)
         self._hooks = Hooks(self._journal)
         self._membership = Membership(self._node, boot, self._timing, random)
@@ -299,6 +301,8 @@ class Agent:
             self._journal.alarm(now, "clock.skew", peer.name, text, lasts=SKEW_ALARM)
         if peer.node == self._node:
             return self._twin_heard(now, group, event, peer)
+        if peer.named:
+            self._clocks.hear(peer.name, header.stamp.lamport)
         actions: list[Action] = [*self._inquiry.heard(now, group, peer, body)]
         if isinstance(body, Heartbeat):
             self._compare_configuration(now, group, peer, body)

@@ -1,10 +1,13 @@
 """Logical clocks: Lamport's counter and the hybrid logical clock, side by side.
 
-Every datagram and every record carries both.  Neither ever drives a timer.
+Every datagram and every record carries both.  Neither ever drives a timer.  Of each other agent
+the greatest counter that was heard is kept as well, for records alone: a vector clock, from
+which it can be told later of what an agent knew nothing when it recorded something.
 
-Source: Lamport 1978; Kulkarni et al. 2014 (HLC).
+Source: Lamport 1978; Kulkarni et al. 2014 (HLC); Mattern 1988 (vector clocks).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,12 +38,13 @@ class Stamp:
 
 
 class Clocks:
-    """The two clocks of one agent."""
+    """The clocks of one agent."""
 
-    def __init__(self, lamport: int = 0) -> None:
-        """Count on from ``lamport``."""
+    def __init__(self, lamport: int = 0, heard: Mapping[str, int] | None = None) -> None:
+        """Count on from ``lamport``; ``heard`` is what earlier boots had heard of."""
         self._hlc = Hlc(0, 0)
         self._lamport = lamport
+        self._heard = dict(heard or {})
 
     def tick(self, wall: WallNs) -> Stamp:
         """Return the stamp of a local event or a send."""
@@ -58,6 +62,16 @@ class Clocks:
         plausible = remote.hlc.ms * 1_000_000 <= wall + MAX_SKEW
         self._advance(wall, remote.hlc if plausible else Hlc(0, 0))
         return plausible
+
+    def hear(self, name: str, lamport: int) -> None:
+        """Take in that a datagram of the agent ``name`` had this counter."""
+        if lamport > self._heard.get(name, -1):
+            self._heard[name] = lamport
+
+    @property
+    def heard(self) -> tuple[tuple[str, int], ...]:
+        """The greatest counter heard of each other agent, by name."""
+        return tuple(sorted(self._heard.items()))
 
     def _count_from(self, newest: int) -> None:
         self._lamport = min(newest + 1, GREATEST_LAMPORT)

@@ -1,6 +1,6 @@
 """What an operator is told: records of what happened, alarms for what lasts.
 
-Every record carries both logical clocks.  An alarm makes one record when it is raised and
+Every record carries all logical clocks.  An alarm makes one record when it is raised and
 one when it is cleared; in between it is part of the status.
 """
 
@@ -53,6 +53,7 @@ class Journal:
             term=term,
             cause=cause,
             evidence=evidence,
+            heard=self._clocks.heard,
         )
         self._new.append(record)
         self._kept.append(record)

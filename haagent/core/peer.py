@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from haagent.core.detector import Detector
 from haagent.core.events import DatagramReceived
-from haagent.core.identity import GroupId, NodeId
+from haagent.core.identity import GroupId, NodeId, node_id
 from haagent.core.messages import Flag, Goodbye, Header, Heard, Heartbeat, RoleReason
 from haagent.core.replay import ReplayWindow
 from haagent.core.settings import HeartbeatSettings, IPAddress, patience
@@ -84,6 +84,11 @@ class Peer:
         if Flag.UNICAST not in header.flags:
             self._broadcast_due = later(at, self._patience)
         self.detector.lives(at, self._patience)
+
+    @property
+    def named(self) -> bool:
+        """Whether it has ever said its name."""
+        return node_id(self.name) == self.node
 
     def epitaph(self, now: MonoNs) -> str:
         """Return how it was found dead, once it has been."""

@@ -255,8 +255,15 @@ class Daemon:
     def _make_agent(self, loaded: Loaded, boot: BootId) -> Agent:
         # Also those of groups that a reload may bring.
         terms = {group_id(name): term for name, term in self._state.terms.items()}
-        lamport = self._events.last_lamport
-        return Agent(loaded.settings, boot, terms, SystemRandom(), self._kept, lamport=lamport)
+        return Agent(
+            loaded.settings,
+            boot,
+            terms,
+            SystemRandom(),
+            self._kept,
+            lamport=self._events.last_lamport,
+            heard=self._events.last_heard,
+        )
 
     def _handle_signals(self, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()

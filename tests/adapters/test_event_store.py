@@ -39,6 +39,7 @@ def entry(number: int, kind: str = "role.changed", text: str = "x", ms: int = 0)
         term=Term((1 << 63) - 1) if number % 2 else None,
         cause=number - 1 or None,
         evidence=("first", "second") if number % 2 else (),
+        heard=(("lb2", number), ("lb3", 7)) if number > 1 else (),
     )
     return Entry(node="lb1", boot=BOOT, record=record)
 
@@ -193,6 +194,29 @@ def test_the_counter_goes_on_from_the_last_process(tmp_path: Path) -> None:
     keep(tmp_path, *map(entry, range(1, 8)))
 
     assert EventStore(tmp_path).last_lamport == 70
+
+
+def test_what_was_heard_is_remembered_and_who_is_silent_since_the_oldest_record_is_not(
+    tmp_path: Path,
+) -> None:
+    assert EventStore(tmp_path).last_heard == {}
+
+    keep(tmp_path, entry(2))
+    assert EventStore(tmp_path).last_heard == {"lb2": 2, "lb3": 7}
+
+    keep(tmp_path, entry(3))
+    assert EventStore(tmp_path).last_heard == {"lb2": 3}
+
+
+def test_a_file_of_the_format_before_is_read_and_written_on(tmp_path: Path) -> None:
+    keep(tmp_path, entry(1))
+    execute(tmp_path / NAME, "ALTER TABLE events DROP COLUMN heard")
+    execute(tmp_path / NAME, "PRAGMA user_version = 1")
+
+    keep(tmp_path, entry(2))
+
+    assert kept(tmp_path) == [entry(1), entry(2)]
+    assert not (tmp_path / f"{NAME}.corrupt").exists()
 
 
 WRITER = """

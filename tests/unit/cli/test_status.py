@@ -207,6 +207,7 @@ HEALTHY = Status(
             term=Term(7),
             cause=3,
             evidence=("lb2 grants",),
+            heard=(("lb2", 40),),
         ),
         Record(
             number=6,

@@ -298,6 +298,48 @@ def test_a_peer_ten_seconds_ahead_is_none() -> None:
     assert "clock.skew" not in stage.alarms
 
 
+def newest(stage: Stage, ms: int, *, up: bool) -> Record:
+    """Have the agent record something, and return that."""
+    (record, *_) = [a for a in stage.happens(ms, LinkChanged("eth0", up=up)) if type(a) is Record]
+    return record
+
+
+def stamped(lamport: int) -> Header:
+    return replace(HEADER, stamp=Stamp(Hlc(0, 0), lamport))
+
+
+def test_a_record_says_of_which_counts_of_others_was_heard_by_then() -> None:
+    stage = Stage()
+    stage.meets(300, stamped(40))
+    stage.hears(310, header=stamped(70))
+    stage.hears(320, header=stamped(60))  # overtaken on the way
+
+    assert newest(stage, 330, up=False).heard == (("lb2", 70),)
+
+
+def test_what_was_not_admitted_was_not_heard() -> None:
+    """Anybody with an old capture could else say that we knew of anything."""
+    stage = Stage()
+    stage.meets(300, stamped(40))
+    stage.hears(310)
+    stage.sequence = 0
+    stage.hears(320, header=stamped(50))  # a replay
+    stage.hears(330, header=replace(stamped(60), sender=node_id("lb3")))
+    stage.hears(340, header=replace(stamped(60), sender=node_id("lb1"), boot=BootId(9)))
+
+    assert newest(stage, 350, up=False).heard == (("lb2", 0),)
+
+
+def test_what_an_earlier_boot_had_heard_is_known_still() -> None:
+    stage = Stage()
+    stage.agent = Agent(SETTINGS, BootId(2), {}, Random(1), heard={"lb2": 90, "lb3": 7})
+    stage.happens(0, LinkChanged("eth0", up=True))
+    stage.meets(300, stamped(40))
+    stage.hears(310)
+
+    assert newest(stage, 330, up=False).heard == (("lb2", 90), ("lb3", 7))
+
+
 def test_another_configuration_is_an_alarm_that_ends_by_itself_when_nobody_repeats_it() -> None:
     stage = Stage()
     stage.meets(300)
