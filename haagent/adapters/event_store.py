@@ -97,6 +97,10 @@ class Query:
     group: str | None = None
     kinds: tuple[str, ...] = ()
     """Patterns of kinds, ``peer.*``; all where there are none."""
+    boot: BootId | None = None
+    number: int | None = None
+    last: bool = False
+    """The newest of all these alone, and not the first page of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,19 +324,24 @@ class _File:
             wanted.append(("ms >= ?", [query.since_ms]))
         if query.group is not None:
             wanted.append(('"group" = ?', [query.group]))
+        if query.boot is not None:
+            wanted.append(("boot = ?", [_word(query.boot)]))
+        if query.number is not None:
+            wanted.append(("number = ?", [query.number]))
         if query.kinds:
             likes = " OR ".join("kind GLOB ?" for _ in query.kinds)
             wanted.append((f"({likes})", [*query.kinds]))
         where = " AND ".join(condition for condition, _ in wanted)
-        select = f"SELECT id, {_COLUMNS} FROM events WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608
+        order, most = ("id DESC", 1) if query.last else ("id", PAGE)
+        select = f"SELECT id, {_COLUMNS} FROM events WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608
         values = [value for _, each in wanted for value in each]
 
         def look(database: sqlite3.Connection) -> Page:
-            rows = database.execute(select, [*values, PAGE]).fetchall()
+            rows = database.execute(select, [*values, most]).fetchall()
             newest = database.execute("SELECT max(id) FROM events").fetchone()[0] or 0
             # A file that was begun anew counts from 1 again.
             anew = newest < query.after
-            more = anew or len(rows) == PAGE
+            more = anew or len(rows) == most
             # What was looked at in vain is not looked at again.
             end = 0 if anew else rows[-1][0] if more else newest
             return Page(entries=tuple(_entry(row[1:]) for row in rows), end=end, more=more)
@@ -423,7 +432,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
     record = entry.record
     return (
         entry.node,
-        f"{entry.boot:016x}",
+        _word(entry.boot),
         record.number,
         record.stamp.hlc.ms,
         record.stamp.hlc.counter,
@@ -463,6 +472,10 @@ def _heard(text: str) -> Iterator[tuple[str, int]]:
     for each in text.split():
         name, lamport = each.split("=")
         yield name, int(lamport)
+
+
+def _word(boot: BootId) -> str:
+    return f"{boot:016x}"
 
 
 def _storable(text: str) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from haagent.cli.status import agents_in, is_demoted, masters
 from haagent.control import haagent_pb2 as pb
+from haagent.core.units import in_words, milliseconds
 
 _WIDE = 240
 """Columns when nobody's screen sets a width: enough that no line is broken."""
@@ -316,14 +317,5 @@ def _word(word: str) -> Text:
 
 
 def duration(ms: int) -> str:
-    """Return ``ms`` for a person, in its one or two largest units."""
-    seconds, minutes, hours = ms // 1000, ms // 60_000, ms // 3_600_000
-    if seconds < 1:
-        return f"{ms} ms"
-    if minutes < 1:
-        return f"{seconds} s"
-    if hours < 1:
-        return f"{minutes} min {seconds % 60} s"
-    if hours < 48:
-        return f"{hours} h {minutes % 60} min"
-    return f"{hours // 24} d {hours % 24} h"
+    """Return ``ms`` for a person."""
+    return in_words(milliseconds(ms))

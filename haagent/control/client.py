@@ -19,6 +19,10 @@ class AgentUnreachable(Exception):  # noqa: N818 - a condition of the world, not
     """No agent answers; the text says why and names the socket."""
 
 
+class UnknownGroup(Exception):  # noqa: N818 - a condition of the world, not a mistake
+    """The agent has no such group; the text names those that it has."""
+
+
 def fetch_status(socket_path: Path, timeout_s: float) -> pb.StatusReply:
     """Return the status of the agent that listens on ``socket_path``.
 
@@ -26,6 +30,21 @@ def fetch_status(socket_path: Path, timeout_s: float) -> pb.StatusReply:
     """
     with _stub(socket_path, timeout_s) as stub:
         reply: pb.StatusReply = stub.Status(pb.StatusRequest(), timeout=timeout_s)
+        return reply
+
+
+def fetch_explanation(socket_path: Path, timeout_s: float, group: str) -> pb.ExplainReply:
+    """Return who is master of ``group``, why, and why not another.
+
+    Raises: UnknownGroup; AgentUnreachable, at the latest after ``timeout_s``.
+    """
+    with _stub(socket_path, timeout_s) as stub:
+        try:
+            reply: pb.ExplainReply = stub.Explain(pb.ExplainRequest(group=group), timeout=timeout_s)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise UnknownGroup(error.details()) from error
+            raise
         return reply
 
 

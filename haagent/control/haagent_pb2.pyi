@@ -14,6 +14,52 @@ class WatchRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class ExplainRequest(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    def __init__(self, group: _Optional[str] = ...) -> None: ...
+
+class ExplainReply(_message.Message):
+    __slots__ = ("time", "node", "group", "masters", "text", "records", "lost_cause", "ranks", "trouble")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    MASTERS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    LOST_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    time: str
+    node: str
+    group: str
+    masters: _containers.RepeatedScalarFieldContainer[str]
+    text: str
+    records: _containers.RepeatedCompositeFieldContainer[Record]
+    lost_cause: int
+    ranks: _containers.RepeatedCompositeFieldContainer[Candidate]
+    trouble: str
+    def __init__(self, time: _Optional[str] = ..., node: _Optional[str] = ..., group: _Optional[str] = ..., masters: _Optional[_Iterable[str]] = ..., text: _Optional[str] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., lost_cause: _Optional[int] = ..., ranks: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("agent", "base_priority", "priority", "demoted", "state", "answer", "not_electable")
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    BASE_PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    DEMOTED_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    NOT_ELECTABLE_FIELD_NUMBER: _ClassVar[int]
+    agent: str
+    base_priority: int
+    priority: int
+    demoted: bool
+    state: str
+    answer: str
+    not_electable: str
+    def __init__(self, agent: _Optional[str] = ..., base_priority: _Optional[int] = ..., priority: _Optional[int] = ..., demoted: _Optional[bool] = ..., state: _Optional[str] = ..., answer: _Optional[str] = ..., not_electable: _Optional[str] = ...) -> None: ...
+
 class Seen(_message.Message):
     __slots__ = ("group", "term")
     GROUP_FIELD_NUMBER: _ClassVar[int]

@@ -44,6 +44,11 @@ class AgentStub:
                 request_serializer=haagent_dot_control_dot_haagent__pb2.WatchRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.StatusReply.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/haagent.v1.Agent/Explain',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.ExplainReply.FromString,
+                _registered_method=True)
         self.Reload = channel.unary_unary(
                 '/haagent.v1.Agent/Reload',
                 request_serializer=haagent_dot_control_dot_haagent__pb2.ReloadRequest.SerializeToString,
@@ -97,6 +102,13 @@ class AgentServicer:
 
     def Watch(self, request, context):
         """The status now, and again after every change and at least once a second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Who is master of a group, why, and why not another.  NOT_FOUND: there is no such group.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +183,11 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=haagent_dot_control_dot_haagent__pb2.WatchRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.StatusReply.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.ExplainRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.ExplainReply.SerializeToString,
             ),
             'Reload': grpc.unary_unary_rpc_method_handler(
                     servicer.Reload,
@@ -267,6 +284,33 @@ class Agent:
             '/haagent.v1.Agent/Watch',
             haagent_dot_control_dot_haagent__pb2.WatchRequest.SerializeToString,
             haagent_dot_control_dot_haagent__pb2.StatusReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/haagent.v1.Agent/Explain',
+            haagent_dot_control_dot_haagent__pb2.ExplainRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.ExplainReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,7 +64,7 @@ def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusR
     """Return ``status`` and ``facts`` as they are told at ``now``."""
     return pb.StatusReply(
         status_version=STATUS_VERSION,
-        time=_rfc3339(now.wall // 1_000_000),
+        time=rfc3339(now.wall // 1_000_000),
         node=status.node,
         node_id=f"{status.node_id:016x}",
         boot_id=f"{status.boot:016x}",
@@ -75,7 +75,7 @@ def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusR
         haproxy=None if status.haproxy is None else _haproxy(status.haproxy),
         nodes=None if status.nodes is None else _nodes(status.nodes, now),
         hooks=[_hook(hook, now) for hook in status.hooks],
-        records=[_record(record) for record in status.records],
+        records=[record_reply(record) for record in status.records],
         runtime=_runtime(facts, now),
     )
 
@@ -229,13 +229,16 @@ def server_reply(server: Server) -> pb.Server:
 
 def event(entry: Entry) -> pb.Event:
     """Return one record of the history."""
-    return pb.Event(node=entry.node, boot_id=f"{entry.boot:016x}", record=_record(entry.record))
+    return pb.Event(
+        node=entry.node, boot_id=f"{entry.boot:016x}", record=record_reply(entry.record)
+    )
 
 
-def _record(record: Record) -> pb.Record:
+def record_reply(record: Record) -> pb.Record:
+    """Return ``record`` as it is told."""
     hlc = record.stamp.hlc
     return pb.Record(
-        time=_rfc3339(hlc.ms),
+        time=rfc3339(hlc.ms),
         hlc=pb.Hlc(ms=hlc.ms, counter=hlc.counter),
         lamport=record.stamp.lamport,
         severity=_word(record.severity),
@@ -280,6 +283,7 @@ def _word(member: Enum) -> str:
     return member.name.lower()
 
 
-def _rfc3339(ms: int) -> str:
+def rfc3339(ms: int) -> str:
+    """Return the instant ``ms`` after the epoch, to the millisecond, in UTC."""
     instant = datetime.fromtimestamp(ms / 1000, UTC)
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import grpc
 from grpc import aio
 
 from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
+from haagent.control.explanation import UnknownGroupError
 
 SHORTEST_PAUSE_S = 0.2
 """Between two replies of one Watch: a person reads no faster, and a storm costs no more."""
@@ -54,6 +56,8 @@ class Calls:
     reload: Callable[[pb.ReloadRequest], Awaitable[pb.ReloadReply]]
     steer: Callable[[SteerRequest], Awaitable[pb.SteerReply]]
     fail_over: Callable[[pb.FailoverRequest], Awaitable[pb.FailoverReply]]
+    explain: Callable[[pb.ExplainRequest], Awaitable[pb.ExplainReply]]
+    """Raises UnknownGroupError."""
     haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]]
     events: Callable[[pb.EventsRequest, asyncio.Event], AsyncIterator[pb.EventsReply]]
     """Yields the parts; they end when the event is set at the latest."""
@@ -151,6 +155,14 @@ class _Agent(pb_grpc.AgentServicer):
             yield self._view()
             await _wait(self._closing, SHORTEST_PAUSE_S)
             await _wait(change, LONGEST_PAUSE_S - SHORTEST_PAUSE_S)
+
+    async def Explain(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.ExplainRequest, context: _Context
+    ) -> pb.ExplainReply:
+        try:
+            return await self._calls.explain(request)
+        except UnknownGroupError as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
 
     async def Reload(  # noqa: N802 - the name in haagent.proto
         self, request: pb.ReloadRequest, _context: _Context

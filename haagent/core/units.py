@@ -35,6 +35,21 @@ def seconds(count: int) -> DurationNs:
     return DurationNs(count * 1_000_000_000)
 
 
+def in_words(length: DurationNs) -> str:
+    """Return ``length`` for a person, in its one or two largest units; 0 for a negative one."""
+    ms = max(0, length) // 1_000_000
+    seconds, minutes, hours = ms // 1000, ms // 60_000, ms // 3_600_000
+    if seconds < 1:
+        return f"{ms} ms"
+    if minutes < 1:
+        return f"{seconds} s"
+    if hours < 1:
+        return f"{minutes} min {seconds % 60} s"
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
 def later(start: MonoNs, delay: DurationNs) -> MonoNs:
     """Return the instant ``delay`` after ``start``."""
     return MonoNs(start + delay)

@@ -44,6 +44,24 @@ class History:
         self._news.set()
         self._news = asyncio.Event()
 
+    async def newest(self, group: str, kinds: tuple[str, ...]) -> Record | None:
+        """Return the newest record of ``kinds`` in ``group`` since this start.
+
+        Raises: OSError when it cannot be read.  Takes as long as the disk does.
+        """
+        return await self._last(Query(boot=self._boot, group=group, kinds=kinds, last=True))
+
+    async def numbered(self, number: int) -> Record | None:
+        """Return the record of this start that has ``number``, while it is kept.
+
+        Raises: OSError when it cannot be read.  Takes as long as the disk does.
+        """
+        return await self._last(Query(boot=self._boot, number=number, last=True))
+
+    async def _last(self, query: Query) -> Record | None:
+        entries = (await self._store.read(query)).entries
+        return entries[0].record if entries else None
+
     async def replies(
         self, request: EventsRequest, closing: asyncio.Event
     ) -> AsyncIterator[EventsReply]:

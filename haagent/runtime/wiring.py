@@ -26,7 +26,14 @@ from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.adapters.systemd import Systemd, inherited
 from haagent.config import ConfigurationError, KeyFileError, Loaded, read_key
-from haagent.control.haagent_pb2 import HaproxyReply, ReloadReply, ReloadRequest, StatusReply
+from haagent.control.haagent_pb2 import (
+    ExplainReply,
+    ExplainRequest,
+    HaproxyReply,
+    ReloadReply,
+    ReloadRequest,
+    StatusReply,
+)
 from haagent.control.reply import RuntimeFacts, status_reply
 from haagent.control.server import Calls, ControlServer, require_unused
 from haagent.core.actions import Action, Record, Tenure
@@ -46,6 +53,7 @@ from haagent.core.units import DurationNs, between
 from haagent.observe.child import Observer
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
+from haagent.runtime.explaining import explain
 from haagent.runtime.fleet import Fleet
 from haagent.runtime.haproxy import HAProxy
 from haagent.runtime.history import History
@@ -159,6 +167,7 @@ class Daemon:
                 fail_over=lambda request: asyncio.shield(
                     self._begin(self._steering.fail_over(request))
                 ),
+                explain=self._explain,
                 haproxy=self._inspect_haproxy,
                 events=self._history.replies,
             ),
@@ -461,6 +470,9 @@ class Daemon:
     def _roles(self) -> str:
         roles = (group.role for group in self._agent.status().groups)
         return ", ".join(f"{role.group}: {role.state.name.lower()}" for role in roles)
+
+    async def _explain(self, request: ExplainRequest) -> ExplainReply:
+        return await explain(request.group, self._agent.status(), clock.now(), self._history)
 
     async def _inspect_haproxy(self) -> list[HaproxyReply]:
         status = self._agent.status().haproxy

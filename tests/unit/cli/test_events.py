@@ -28,7 +28,7 @@ async def main():
         yield reply
         if request.follow and len(reply.events) > 1:
             await closing.wait()
-    calls = Calls(reload=None, steer=None, fail_over=None, haproxy=None, events=replies)
+    calls = Calls(**dict.fromkeys(Calls.__slots__) | {"events": replies})
     server = ControlServer(Path(sys.argv[1]), None, calls)
     running = asyncio.create_task(server.run())
     await server.listening.wait()

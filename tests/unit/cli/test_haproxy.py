@@ -27,7 +27,7 @@ async def main():
     reply = HaproxyReply.FromString(sys.stdin.buffer.read())
     async def parts():
         return [reply]
-    calls = Calls(reload=None, steer=None, fail_over=None, haproxy=parts, events=None)
+    calls = Calls(**dict.fromkeys(Calls.__slots__) | {"haproxy": parts})
     server = ControlServer(Path(sys.argv[1]), None, calls)
     running = asyncio.create_task(server.run())
     await server.listening.wait()

@@ -38,13 +38,13 @@ def answering(kind, **more):
     return answer
 
 async def main():
-    calls = Calls(
-        reload=answering(ReloadReply),
-        steer=answering(SteerReply, until="2026-01-01T14:30:00Z" if reply == "applied" else ""),
-        fail_over=answering(FailoverReply, to="lb2"),
-        haproxy=None,
-        events=None,
-    )
+    until = "2026-01-01T14:30:00Z" if reply == "applied" else ""
+    answers = {
+        "reload": answering(ReloadReply),
+        "steer": answering(SteerReply, until=until),
+        "fail_over": answering(FailoverReply, to="lb2"),
+    }
+    calls = Calls(**dict.fromkeys(Calls.__slots__) | answers)
     server = ControlServer(Path(socket), view, calls)
     running = asyncio.create_task(server.run())
     await server.listening.wait()

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +24,9 @@ import pytest
 from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
 from haagent.control.client import (
     AgentUnreachable,
+    UnknownGroup,
     drain,
+    fetch_explanation,
     fetch_haproxy,
     fetch_status,
     pause,
@@ -32,6 +35,7 @@ from haagent.control.client import (
     undrain,
     watch,
 )
+from haagent.control.explanation import UnknownGroupError
 from haagent.control.server import (
     LONGEST_PAUSE_S,
     SHORTEST_PAUSE_S,
@@ -62,6 +66,11 @@ async def nobody(_request: pb.FailoverRequest) -> pb.FailoverReply:
     return pb.FailoverReply(outcome="unchanged")
 
 
+async def nowhere_known(request: pb.ExplainRequest) -> pb.ExplainReply:
+    text = f"no group {request.group!r}, there is web"
+    raise UnknownGroupError(text)
+
+
 async def none() -> list[pb.HaproxyReply]:
     return [pb.HaproxyReply(configured=False)]
 
@@ -72,7 +81,14 @@ async def silence(
     yield pb.EventsReply()
 
 
-IDLE = Calls(reload=nothing, steer=nowhere, fail_over=nobody, haproxy=none, events=silence)
+IDLE = Calls(
+    reload=nothing,
+    steer=nowhere,
+    fail_over=nobody,
+    explain=nowhere_known,
+    haproxy=none,
+    events=silence,
+)
 
 
 @asynccontextmanager
@@ -86,7 +102,7 @@ async def serving(
     haproxy: Callable[[], Awaitable[list[pb.HaproxyReply]]] = none,
 ) -> AsyncIterator[ControlServer]:
     """Run a server in this loop while the context is open; clients go into threads."""
-    calls = Calls(reload=reload, steer=steer, fail_over=fail_over, haproxy=haproxy, events=silence)
+    calls = replace(IDLE, reload=reload, steer=steer, fail_over=fail_over, haproxy=haproxy)
     server = ControlServer(path, view, calls)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())
@@ -564,6 +580,15 @@ def test_what_is_asked_for_arrives_as_it_was_said(
     asyncio.run(story())
 
     assert told == [request_]
+
+
+def test_a_group_that_is_not_there_is_told_apart_from_an_agent_that_is_not(path: Path) -> None:
+    async def story() -> None:
+        async with serving(path, lb1):
+            with pytest.raises(UnknownGroup, match="no group 'wbe', there is web"):
+                await asyncio.to_thread(fetch_explanation, path, 5.0, "wbe")
+
+    asyncio.run(story())
 
 
 # HAProxy's servers

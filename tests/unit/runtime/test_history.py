@@ -47,6 +47,7 @@ async def serving(directory: Path, boot: int = 1) -> AsyncIterator[tuple[History
         reload=unasked,
         steer=unasked,
         fail_over=unasked,
+        explain=unasked,
         haproxy=unasked,
         events=history.replies,
     )
