@@ -162,20 +162,34 @@ def _addresses(group: pb.Group, reply: pb.StatusReply) -> Table:
 
 def _peers(reply: pb.StatusReply) -> Iterator[RenderableType]:
     yield title("peers" if reply.peers else "peers: none heard yet")
-    table = columns("peer", "state", "heard", "hears us", "paths")
+    table = columns("peer", "state", "heard", "hears us")
+    paths = columns("peer", "path", "from", "heard", "round trip", "lost")
     for peer in reply.peers:
-        paths = [
-            f"{path.interface} {path.source} {duration(path.last_heard_age_ms)}"
-            for path in peer.paths
-        ]
         table.add_row(
             peer.name,
             _word("alive" if peer.alive else "silent"),
             f"{duration(peer.last_heard_age_ms)} ago",
             Text("yes") if peer.hears_us else Text("no", "red"),
-            "\n".join(paths),
         )
+        for path in peer.paths:
+            heard = f"{duration(path.last_heard_age_ms)} ago"
+            where = (path.interface, path.source)
+            paths.add_row(peer.name, *where, heard, _round_trip(path), _loss(path))
     yield indented(table)
+    if paths.row_count:
+        yield indented(paths)
+
+
+def _round_trip(path: pb.Path) -> str:
+    return f"{path.round_trip_us / 1000:.1f} ms" if path.HasField("round_trip_us") else ""
+
+
+def _loss(path: pb.Path) -> Text:
+    if not path.HasField("loss_permille"):
+        return Text()
+    if not path.loss_permille:
+        return Text("none")
+    return Text(f"{path.loss_permille / 10:.1f} %", "red")
 
 
 def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:

@@ -161,6 +161,8 @@ def _path(path: PathStatus, now: Moment) -> pb.Path:
         interface=path.interface,
         source=str(path.source),
         last_heard_age_ms=_age_ms(path.last_heard, now),
+        loss_permille=path.loss_permille,
+        round_trip_us=None if path.round_trip is None else path.round_trip // 1000,
     )
 
 

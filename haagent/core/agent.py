@@ -303,7 +303,7 @@ class Agent:
             return self._twin_heard(now, group, event, peer)
         if peer.named:
             self._clocks.hear(peer.name, header.stamp.lamport)
-        actions: list[Action] = [*self._inquiry.heard(now, group, peer, body)]
+        actions: list[Action] = [*self._inquiry.heard(now, group, peer, event)]
         if isinstance(body, Heartbeat):
             self._compare_configuration(now, group, peer, body)
         if peer.alive and isinstance(body, Heartbeat) and not peer.introduced:

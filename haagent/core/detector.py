@@ -105,6 +105,11 @@ class RoundTrip:
     def __init__(self) -> None:
         self._smoothed = self._variation = 0
 
+    @property
+    def smoothed(self) -> DurationNs | None:
+        """How long it takes of late (SRTT); None before the first sample."""
+        return DurationNs(self._smoothed) if self._smoothed else None
+
     def sample(self, measured: DurationNs) -> None:
         """Take in one round trip."""
         if not self._smoothed:

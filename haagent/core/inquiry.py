@@ -13,11 +13,12 @@ from random import Random
 
 from haagent.core.actions import Action, AskHost
 from haagent.core.election import Say
+from haagent.core.events import DatagramReceived
 from haagent.core.group import Group
 from haagent.core.identity import NodeId
 from haagent.core.journal import Journal
 from haagent.core.membership import Membership
-from haagent.core.messages import Body, Heard, Heartbeat, Probe, ProbeRequest, ProbeResult
+from haagent.core.messages import Heard, Heartbeat, Probe, ProbeRequest, ProbeResult
 from haagent.core.outbox import Outbox
 from haagent.core.peer import Peer
 from haagent.core.units import DurationNs, Moment, between, milliseconds, seconds
@@ -63,15 +64,15 @@ class Inquiry:
                 actions += group.ask_for_addresses()
         return actions
 
-    def heard(self, now: Moment, group: Group, peer: Peer, body: Body) -> list[Action]:
+    def heard(self, now: Moment, group: Group, peer: Peer, event: DatagramReceived) -> list[Action]:
         """Take in what a datagram tells of who hears whom, and how; return the answer."""
         actions: list[Action] = []
         fresh = between(peer.last_heard, now.mono) < STALE
         if fresh:
             actions += self._notice_voice(now, group, peer)
-        match body:
+        match event.datagram.body:
             case Heartbeat(heard=heard):
-                self._measure(peer)
+                self._measure(peer, event)
                 if fresh:
                     self._notice_ears(now, peer)
                 self._relay(now, peer, heard)
@@ -92,12 +93,16 @@ class Inquiry:
         # Our next heartbeat asks for them.
         return group.beat(now) if news else []
 
-    def _measure(self, peer: Peer) -> None:
+    def _measure(self, peer: Peer, event: DatagramReceived) -> None:
         echo = peer.echo
-        sent_at = None if echo is None else self._outbox.sent_at(echo.sequence_low)
-        if echo is not None and sent_at is not None:
-            trip = between(sent_at, peer.last_heard) - echo.age_us * 1000
-            peer.detector.round_trip.sample(DurationNs(max(0, trip)))
+        sent = None if echo is None else self._outbox.sent(echo.sequence_low)
+        if echo is None or sent is None:
+            return
+        sent_at, path = sent
+        trip = DurationNs(max(0, between(sent_at, event.received_at) - echo.age_us * 1000))
+        peer.detector.round_trip.sample(trip)
+        if path == event.path:  # Otherwise there and back were two ways.
+            peer.qualities[path].round_trip.sample(trip)
 
     def _notice_ears(self, now: Moment, peer: Peer) -> None:
         deaf, misses = peer.is_deaf(now.mono), peer.misses_multicast

@@ -65,7 +65,13 @@ class Overview:
             last_heard=peer.last_heard,
             hears_us=peer.hears_us,
             paths=tuple(
-                PathStatus(interface=paths[index].interface, source=source, last_heard=at)
+                PathStatus(
+                    interface=paths[index].interface,
+                    source=source,
+                    last_heard=at,
+                    loss_permille=peer.loss_permille(index),
+                    round_trip=peer.qualities[index].round_trip.smoothed,
+                )
                 for index, (source, at) in sorted(peer.paths.items())
             ),
             roles=tuple(

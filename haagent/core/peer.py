@@ -4,12 +4,14 @@ What this module does not do: prove a boot (``haagent.core.membership``), or jud
 lives (``haagent.core.detector``).
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from haagent.core.detector import Detector
 from haagent.core.events import DatagramReceived
 from haagent.core.identity import GroupId, NodeId, node_id
 from haagent.core.messages import Flag, Goodbye, Header, Heard, Heartbeat, RoleReason
+from haagent.core.path_quality import PathQuality
 from haagent.core.replay import ReplayWindow
 from haagent.core.settings import HeartbeatSettings, IPAddress, patience
 from haagent.core.units import MonoNs, between, later, milliseconds
@@ -33,6 +35,8 @@ class Peer:
         self.name = f"{header.sender:016x}"
         self.views: dict[GroupId, View] = {}
         self.paths: dict[int, tuple[IPAddress, MonoNs]] = {}
+        self.qualities: defaultdict[int, PathQuality] = defaultdict(PathQuality)
+        """How well each path carries what it says."""
         self.moves = 0
         """How often it was heard from somewhere new."""
         self.ended: set[int] = set()
@@ -52,7 +56,8 @@ class Peer:
         """Whether it says that nothing that we send to all arrives."""
         self.window = ReplayWindow(header.sequence)
         self.detector = Detector(timing, at)
-        self._newest_sequence = header.sequence
+        self._newest = header.sequence, at
+        """The highest number heard, and when."""
         self._deafness = patience(timing.backup_interval)
         self._patience = milliseconds(header.timeout_ms)
         """How long it may be silent, as it has promised."""
@@ -66,19 +71,22 @@ class Peer:
         self.moves += not self.speaks_from(event)
         self.paths[event.path] = (event.source, at)
         self.ended.discard(event.path)
-        overtaken = header.sequence < self._newest_sequence
-        self._newest_sequence = max(self._newest_sequence, header.sequence)
+        overtaken = header.sequence < self._newest[0]
+        if not overtaken:
+            self._newest = header.sequence, at
         self._keep_view(header, body if isinstance(body, Heartbeat) else None, at)
         if isinstance(body, Heartbeat):
             self.name = body.name
+            self.echo = _entry_of(us, body)
             if not overtaken:
-                self._keep_ears(at, body, us)
+                self._keep_ears(at, self.echo)
             stream = (event.path, header.group)
             interval = milliseconds(header.interval_ms)
             self.detector.heartbeat(stream, at, interval)
+            self.qualities[event.path].heartbeat(header, at, self.window)
         if isinstance(body, Goodbye) and body.reason is RoleReason.STOPPING:
             del self.views[header.group]
-            self.detector.forget(header.group)
+            self._expect_none(header.group)
         self.alive = bool(self.views)
         self._count_promises(header)
         if Flag.UNICAST not in header.flags:
@@ -112,7 +120,7 @@ class Peer:
         if group in self.views:
             left = self.views.pop(group)
             self.alive = self.alive and bool(self.views)
-            self.detector.forget(group)
+            self._expect_none(group)
             self._count_promises(left.header)
             self.detector.lives(self.last_heard, self._patience)
 
@@ -120,6 +128,10 @@ class Peer:
         """Return whether ``event`` came from where this peer was last heard on that path."""
         source, _ = self.paths.get(event.path, (None, None))
         return source == event.source
+
+    def loss_permille(self, path: int) -> int | None:
+        """Return how much of what it says there is lost of late; None before that is known."""
+        return self.qualities[path].loss_permille(self.last_heard, self.window)
 
     @property
     def process_ended(self) -> bool:
@@ -133,10 +145,11 @@ class Peer:
 
     def heard_entry(self, now: MonoNs) -> Heard:
         """Return this peer's line of our HEARD list."""
+        sequence, at = self._newest
         return Heard(
             node=self.node,
-            sequence_low=self._newest_sequence & 0xFFFF_FFFF,
-            age_us=between(self.last_heard, now) // 1000,
+            sequence_low=sequence & 0xFFFF_FFFF,
+            age_us=between(at, now) // 1000,
             by_unicast_only=self.by_unicast_only,
         )
 
@@ -164,11 +177,12 @@ class Peer:
         punctual = self.alive and self.detector.relayed(now, at, timeout)
         return punctual and between(self.last_heard, now) >= timeout
 
-    def _keep_ears(self, at: MonoNs, heartbeat: Heartbeat, us: NodeId) -> None:
-        entry = None
-        for each in heartbeat.heard:
-            if each.node == us:
-                entry = each
+    def _expect_none(self, group: GroupId) -> None:
+        self.detector.forget(group)
+        for quality in self.qualities.values():
+            quality.forget(group)
+
+    def _keep_ears(self, at: MonoNs, entry: Heard | None) -> None:
         hears = entry is not None and entry.age_us * 1000 < self._deafness
         if hears:
             self.deaf_since = None
@@ -176,7 +190,6 @@ class Peer:
             self.deaf_since, self.turned_deaf = at, self.hears_us
         self.hears_us = hears
         self.misses_multicast = entry is not None and entry.by_unicast_only
-        self.echo = entry
 
     def _keep_view(self, header: Header, heartbeat: Heartbeat | None, at: MonoNs) -> None:
         old = self.views.get(header.group)
@@ -193,3 +206,10 @@ class Peer:
             promises = (view.header.timeout_ms for view in self.views.values())
             timeout_ms = min(promises, default=timeout_ms)
         self._patience = milliseconds(timeout_ms)
+
+
+def _entry_of(node: NodeId, heartbeat: Heartbeat) -> Heard | None:
+    for each in heartbeat.heard:
+        if each.node == node:
+            return each
+    return None

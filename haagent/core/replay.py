@@ -26,3 +26,11 @@ class ReplayWindow:
         fresh = not self._seen >> -ahead & 1
         self._seen |= 1 << -ahead
         return fresh
+
+    def missing_since(self, sequence: int) -> int:
+        """Return how many numbers between ``sequence`` and the newest were not seen, of the last.
+
+        It is one of those that were seen.
+        """
+        span = min(max(self._newest - sequence, 0), WINDOW)
+        return span - (self._seen & ((1 << span) - 1)).bit_count()

@@ -95,6 +95,10 @@ class PathStatus:
     interface: str
     source: IPAddress
     last_heard: MonoNs
+    loss_permille: int | None
+    """Of its heartbeats, of late; None until enough were due."""
+    round_trip: DurationNs | None
+    """There and back, of late; None until one was measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,8 @@ def _path(path: PathStatus, now: Moment) -> PathFacts:
         interface=path.interface,
         family=f"ipv{path.source.version}",
         heard_age_s=_age_s(path.last_heard, now),
+        loss_ratio=None if path.loss_permille is None else path.loss_permille / 1000,
+        round_trip_s=None if path.round_trip is None else path.round_trip / 1e9,
     )
 
 

@@ -52,6 +52,9 @@ class PathFacts:
     family: str
     """``ipv4`` or ``ipv6``."""
     heard_age_s: float
+    loss_ratio: float | None
+    """None while it is not known, as the next one."""
+    round_trip_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

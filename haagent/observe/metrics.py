@@ -160,17 +160,37 @@ def _peers(facts: Facts) -> Iterator[Metric]:
         "How long ago the other agent was heard.",
         *(({**cluster, "peer": peer.name}, peer.heard_age_s) for peer in peers),
     )
+    yield from _paths(facts)
+
+
+def _paths(facts: Facts) -> Iterator[Metric]:
+    paths = [
+        (
+            {
+                "cluster": facts.cluster,
+                "peer": peer.name,
+                "interface": path.interface,
+                "family": path.family,
+            },
+            path,
+        )
+        for peer in facts.peers
+        for path in peer.paths
+    ]
     yield gauge(
         "haagent_peer_path_last_heard_age_seconds",
         "How long ago the other agent was heard on the path.",
-        *(
-            (
-                {**cluster, "peer": peer.name, "interface": p.interface, "family": p.family},
-                p.heard_age_s,
-            )
-            for peer in peers
-            for p in peer.paths
-        ),
+        *((labels, path.heard_age_s) for labels, path in paths),
+    )
+    yield gauge(
+        "haagent_peer_path_loss_ratio",
+        "How much of its heartbeats was lost on the path of late.",
+        *((labels, p.loss_ratio) for labels, p in paths if p.loss_ratio is not None),
+    )
+    yield gauge(
+        "haagent_peer_path_round_trip_seconds",
+        "How long it takes to the other agent and back on the path, of late.",
+        *((labels, p.round_trip_s) for labels, p in paths if p.round_trip_s is not None),
     )
 
 

@@ -6,6 +6,7 @@ import time
 from ipaddress import ip_interface
 from typing import Any
 
+from haagent.control import haagent_pb2 as pb
 from haagent.lab.cluster import VIP_IPV4, VIP_IPV6, by_rank, example
 from haagent.lab.host import NETWORKS
 from tests.lab.conftest import Begin, Site
@@ -117,6 +118,42 @@ def test_the_cut_of_one_of_two_paths_changes_nothing(begin: Begin) -> None:
     role = site.role("lb1", "first")
     assert (role.state, role.term) == ("master", term)
     assert site.records("lb2", "peer.dead") == []
+
+
+def test_what_one_of_two_paths_loses_is_told_of_that_path_alone(begin: Begin) -> None:
+    quick = example("active-active")
+    site = begin(
+        lambda name: quick(name).replace("heartbeat:", "heartbeat:\n  interval: 100ms"),
+        interfaces=2,
+    )
+    lb2 = site.cluster.balancers["lb2"]
+
+    def paths(name: str) -> dict[str, pb.Path]:
+        (peer,) = site.status(name).peers
+        return {path.interface: path for path in peer.paths}
+
+    def all_are_known() -> bool:
+        known = [path for name in site.agents for path in paths(name).values()]
+        return len(known) == 4 and all(
+            path.HasField("loss_permille") and path.HasField("round_trip_us") for path in known
+        )
+
+    site.lab.wait_until(all_are_known, 20, "loss and round trip of each path")
+    assert all(0 < path.round_trip_us < 100_000 for path in paths("lb1").values())
+    assert paths("lb2")["eth1"].loss_permille == 0
+
+    # Each tenth, and not one of ten by chance: the share is to be what it says.
+    each_tenth = "iifname eth1 udp dport 6940 numgen inc mod 10 0 drop"
+    lb2.run(
+        "nft",
+        f"table ip lose {{ chain in {{ type filter hook input priority 0; {each_tenth};}}; }}",
+    )
+    site.lab.wait_until(
+        lambda: 50 <= paths("lb2")["eth1"].loss_permille <= 150, 30, "a tenth is lost on eth1"
+    )
+
+    assert paths("lb2")["eth0"].loss_permille == 0
+    assert [path.loss_permille for path in paths("lb1").values()] == [0, 0]
 
 
 def test_unicast_peers_take_over_and_give_nothing_back_that_they_need_not(begin: Begin) -> None:

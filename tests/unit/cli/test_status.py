@@ -38,7 +38,7 @@ from haagent.core.status import (
     ServiceStatus,
     Status,
 )
-from haagent.core.units import Moment, MonoNs, WallNs, milliseconds, seconds
+from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, milliseconds, seconds
 
 HAAGENT = str(Path(sys.executable).with_name("haagent"))
 CONF = Path(__file__).parents[3] / "conf"
@@ -98,8 +98,20 @@ LB2 = PeerStatus(
     last_heard=ago(45),
     hears_us=True,
     paths=(
-        PathStatus(interface="eth0", source=IPv4Address("10.0.0.12"), last_heard=ago(45)),
-        PathStatus(interface="eth1", source=IPv6Address("fe80::12"), last_heard=ago(48)),
+        PathStatus(
+            interface="eth0",
+            source=IPv4Address("10.0.0.12"),
+            last_heard=ago(45),
+            loss_permille=0,
+            round_trip=DurationNs(412_000),
+        ),
+        PathStatus(
+            interface="eth1",
+            source=IPv6Address("fe80::12"),
+            last_heard=ago(48),
+            loss_permille=12,
+            round_trip=milliseconds(41),
+        ),
     ),
     roles=(THEIRS,),
 )

@@ -231,7 +231,7 @@ def test_the_list_of_whom_we_hear_tells_number_and_age() -> None:
     peer = membership.get(PEER)
 
     assert peer is not None
-    assert peer.heard_entry(at(30)) == Heard(node=PEER, sequence_low=7, age_us=10_000)
+    assert peer.heard_entry(at(30)) == Heard(node=PEER, sequence_low=7, age_us=20_000)
 
 
 def test_a_peer_hears_us_when_its_newest_heartbeat_says_so() -> None:

@@ -63,8 +63,20 @@ FACTS = Facts(
             hears_us=False,
             heard_age_s=0.1,
             paths=(
-                PathFacts(interface="eth0", family="ipv4", heard_age_s=0.1),
-                PathFacts(interface="eth0", family="ipv6", heard_age_s=31.0),
+                PathFacts(
+                    interface="eth0",
+                    family="ipv4",
+                    heard_age_s=0.1,
+                    loss_ratio=0.012,
+                    round_trip_s=0.0004,
+                ),
+                PathFacts(
+                    interface="eth0",
+                    family="ipv6",
+                    heard_age_s=31.0,
+                    loss_ratio=None,
+                    round_trip_s=None,
+                ),
             ),
         ),
         PeerFacts(name="lb3", alive=False, hears_us=False, heard_age_s=900.0, paths=()),

@@ -124,8 +124,20 @@ def test_alarms_of_one_kind_are_counted_together() -> None:
 
 def test_ages_of_a_peer_are_seconds_and_never_negative() -> None:
     paths = (
-        PathStatus(interface="eth0", source=ip_address("192.0.2.12"), last_heard=NOW.mono),
-        PathStatus(interface="eth0", source=ip_address("fe80::2"), last_heard=MonoNs(seconds(70))),
+        PathStatus(
+            interface="eth0",
+            source=ip_address("192.0.2.12"),
+            last_heard=NOW.mono,
+            loss_permille=12,
+            round_trip=DurationNs(400_000),
+        ),
+        PathStatus(
+            interface="eth0",
+            source=ip_address("fe80::2"),
+            last_heard=MonoNs(seconds(70)),
+            loss_permille=None,
+            round_trip=None,
+        ),
     )
     peer = PeerStatus(
         name="lb2",
@@ -142,8 +154,20 @@ def test_ages_of_a_peer_are_seconds_and_never_negative() -> None:
 
     assert told.heard_age_s == 0.0
     assert told.paths == (
-        PathFacts(interface="eth0", family="ipv4", heard_age_s=0.0),
-        PathFacts(interface="eth0", family="ipv6", heard_age_s=30.0),
+        PathFacts(
+            interface="eth0",
+            family="ipv4",
+            heard_age_s=0.0,
+            loss_ratio=0.012,
+            round_trip_s=0.0004,
+        ),
+        PathFacts(
+            interface="eth0",
+            family="ipv6",
+            heard_age_s=30.0,
+            loss_ratio=None,
+            round_trip_s=None,
+        ),
     )
 
 

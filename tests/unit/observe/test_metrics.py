@@ -64,6 +64,9 @@ def test_both_families_of_an_interface_are_paths_of_their_own() -> None:
         path.format("ipv4"): 0.1,
         path.format("ipv6"): 31.0,
     }
+    # What is not known yet has no series, rather than one that says 0.
+    assert of("haagent_peer_path_loss_ratio") == {path.format("ipv4"): 0.012}
+    assert of("haagent_peer_path_round_trip_seconds") == {path.format("ipv4"): 0.0004}
     assert of("haagent_peers_alive") == {'{cluster="shop"}': 1}
 
 
