@@ -18,6 +18,7 @@ from aiohttp import web
 from haagent.observe.agent import Agent
 from haagent.observe.connections import Connections
 from haagent.observe.server import Pages
+from haagent.observe.viewers import Viewers
 
 RETRY_S = 1.0
 MOST_MEMORY = 512 << 20
@@ -37,7 +38,8 @@ def main() -> None:
 
 async def _serve(endpoints: list[tuple[str, int]]) -> None:
     agent = Agent(*await asyncio.open_unix_connection(sock=socket.socket(fileno=0)))
-    pages = Pages(agent)
+    viewers = Viewers(agent)
+    pages = Pages(agent, viewers.serve)
     runner = web.AppRunner(
         pages.application(),
         handle_signals=False,
@@ -48,10 +50,11 @@ async def _serve(endpoints: list[tuple[str, int]]) -> None:
     )
     await runner.setup()
     assert runner.server is not None
-    connections = Connections(runner.server)
+    connections = Connections(runner.server, viewers.streams)
     pages.connections, pages.cut = lambda: connections.count, connections.cut
     working = [
         asyncio.create_task(connections.run()),
+        asyncio.create_task(viewers.run()),
         *(asyncio.create_task(_listen(agent, connections, each)) for each in endpoints),
     ]
     # Not the tasks of clients: what the agent has left is over, whoever reads.

@@ -1,14 +1,14 @@
 """What is answered under which path.
 
-A new page is a route more in :func:`application`; a stream of events needs a route too, and
-:class:`~haagent.observe.connections.Connections` to spare it, for here every connection is one
-request and one answer.
+A new page is a route more in :func:`application`; what the page at ``/`` consists of are the
+files in ``page``.
 
-What this module does not do: listen (``haagent.observe.__main__``).
+What this module does not do: listen (``haagent.observe.__main__``), or stream (``viewers``).
 """
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeAlias
 
 from aiohttp import web
@@ -19,6 +19,18 @@ from haagent.observe.facts import Facts, GroupFacts, decode
 from haagent.observe.metrics import CONTENT_TYPE, counter, exposition, gauge
 
 _PLAIN = "text/plain; charset=utf-8"
+_FOLDER = Path(__file__).parent / "page"
+_CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy: nothing but our own files, nothing inline, in nobody's frame."""
 _SLICE = 1 << 16
 """So much of an answer waits in this process for a client that reads slowly, and not more."""
 
@@ -28,8 +40,10 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Pages:
     """The handlers of all paths."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, stream: Handler) -> None:
         self._agent = agent
+        self._stream = stream
+        self._files = {file.name: file.read_bytes() for file in _FOLDER.iterdir()}
         self._answered: Counter[tuple[str, int]] = Counter()
         """By path and code; paths that there are not count as one."""
         self.connections: Callable[[], int] = lambda: 0
@@ -43,6 +57,9 @@ class Pages:
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/leader", self._leader)
         application.router.add_get("/api/v1/status", self._status)
+        application.router.add_get("/api/v1/stream", self._stream, allow_head=False)
+        application.router.add_get("/", self._page)
+        application.router.add_get("/page/{name}", self._page)
         return application
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
@@ -87,6 +104,13 @@ class Pages:
     async def _status(self, request: web.Request) -> web.StreamResponse:
         status = await self._agent.ask(Question.STATUS)
         return await _reply(request, 200, status, "application/json")
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info.get("name", "index.html")
+        if name not in self._files:
+            raise web.HTTPNotFound
+        content_type = _CONTENT_TYPES[Path(name).suffix]
+        return await _reply(request, 200, self._files[name], content_type)
 
     async def _facts(self) -> Facts:
         return decode(await self._agent.ask(Question.FACTS))
@@ -142,5 +166,7 @@ async def _describe(_: web.Request, response: web.StreamResponse) -> None:
             "Cache-Control": "no-store",
             "Server": "haagent",
             "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": _POLICY,
+            "Referrer-Policy": "no-referrer",
         }
     )

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from itertools import count
@@ -236,8 +237,15 @@ def begin(lab: Lab) -> Begin:
 @pytest.fixture(scope="module")
 def pair(_able: None) -> Iterator[Site]:
     """The pair of ``conf/by-role-*.yml``, lb1 its master."""
+    with lasting(BY_ROLE) as site:
+        yield site
+
+
+@contextmanager
+def lasting(configuration: Callable[[str], str]) -> Iterator[Site]:
+    """A pair that more than one test uses; for a fixture that needs ``_able``."""
     with Lab(_new_prefix()) as lab:
-        yield _begin(lab, BY_ROLE, 2, 1)
+        yield _begin(lab, configuration, 2, 1)
 
 
 def _begin(
