@@ -10,14 +10,13 @@ What this module does not do: decide that anything runs (``haagent.core``).
 import asyncio
 import json
 import os
-from _thread import start_new_thread
 from asyncio import Event, Task
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from haagent.adapters.programs import KILL_AFTER_S, Ended, run, run_module
+from haagent.adapters.programs.in_thread import in_thread
 from haagent.core.actions import CancelHook, RunHook
 from haagent.core.events import HookEnded
 from haagent.core.units import DurationNs
@@ -152,22 +151,8 @@ class Hooks:
                 return
 
     async def _once(self, lane: _Lane, action: RunHook) -> Ended:
-        answer: Future[Ended] = Future()
         stop = lane.stop = os.eventfd(0, os.EFD_CLOEXEC)
-
-        def work() -> None:
-            with suppress(InvalidStateError):  # Nobody waits any more.
-                try:
-                    answer.set_result(_run(action, stop))
-                except OSError as error:
-                    answer.set_result(Ended(refused=str(error)))
-                except Exception as error:  # It is raised where it is waited for.
-                    answer.set_exception(error)
-
-        # None of a pool, whose threads are waited for at the end of the process; and not of
-        # threading, which waits until the new thread has had a processor.
-        start_new_thread(work, ())
-        ended = await asyncio.wrap_future(answer)
+        ended = await in_thread(partial(_run, action, stop))
         lane.stop = None
         os.close(stop)
         return ended

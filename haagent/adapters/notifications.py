@@ -9,14 +9,13 @@ What this module does not do: choose what is told, or how often (``haagent.core.
 
 import asyncio
 import json
-from _thread import start_new_thread
 from asyncio import Task
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
 from haagent.adapters.programs import Ended, run_module
+from haagent.adapters.programs.in_thread import in_thread
 from haagent.core.actions import Record, Severity
 from haagent.core.events import NotificationEnded
 from haagent.core.notices import Notice, Notices, NotificationSettings
@@ -154,7 +153,7 @@ class _Entry:
         if notice is not None:
             kind = _TYPES.get(notice.severity, "info")
             request |= {"title": notice.title, "body": notice.body, "type": kind}
-        ended = await _in_thread(lambda: run_module("notify", request, timeout_s=TIMEOUT_S))
+        ended = await in_thread(lambda: run_module("notify", request, timeout_s=TIMEOUT_S))
         failed, text = _read(ended)
         self._post(NotificationEnded(self._settings.urls_file, text))
         return not text, failed
@@ -167,19 +166,3 @@ def _read(ended: Ended) -> tuple[list[int], str]:
         if ended.code in (0, 1):
             return said["failed"], said["text"]
     return [], ended.text
-
-
-async def _in_thread(work: Callable[[], Ended]) -> Ended:
-    answer: Future[Ended] = Future()
-
-    def run() -> None:
-        with suppress(InvalidStateError):  # Nobody waits any more.
-            try:
-                answer.set_result(work())
-            except OSError as error:
-                answer.set_result(Ended(refused=str(error)))
-
-    # None of a pool, whose threads are waited for at the end of the process; and not of threading,
-    # which waits until the new thread has had a processor.
-    start_new_thread(run, ())
-    return await asyncio.wrap_future(answer)

@@ -1,25 +1,31 @@
 """``haagent doctor``: what is wrong between the agents and on this host, why, and what to do.
 
+Who may not listen himself, but open the agent's socket, has the agent look.
+
 Exit codes: 0 nothing of severity error, 1 something, 2 the configuration cannot be used.
 
 What this module does not do: look or judge (``haagent.doctor``).
 """
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from haagent.cli.configuration import read
-from haagent.doctor import facts
-from haagent.doctor.examine import examine
-from haagent.doctor.facts import Facts
-from haagent.doctor.findings import Finding, Severity
+from haagent.config import Loaded
+from haagent.control import haagent_pb2 as pb
+from haagent.control.client import AgentUnreachable, examine
+from haagent.control.plain import as_json as in_json
 from haagent.doctor.gather import gather, suggested_seconds
+from haagent.doctor.report import report
 
-VERSION = 1
-"""Of the JSON: rises when a field changes its meaning."""
+_MORE_S = 40.0
+"""How much longer than it listens the agent may take."""
+
+_CAP_NET_RAW = 13
+
+_SEVERITIES = ("error", "warning", "notice")
 
 
 def doctor(config: Path, seconds: float | None, as_json: bool) -> None:
@@ -29,85 +35,59 @@ def doctor(config: Path, seconds: float | None, as_json: bool) -> None:
     if not as_json:
         print(f"listening for {length:g} s on every path", file=sys.stderr)
     try:
-        found = gather(loaded, length)
+        reply = None if _may_listen() else _by_the_agent(loaded, length)
+        reply = reply or report(gather(loaded, length), length)
     except KeyboardInterrupt:
         sys.exit(130)
-    findings = examine(found)
     if as_json:
-        print(json.dumps(_values(found, findings, length), indent=2))
+        print(in_json(reply))
     else:
-        print(*_lines(found, findings), sep="\n")
-    worst = max((finding.severity for finding in findings), default=Severity.NOTICE)
-    sys.exit(1 if worst is Severity.ERROR else 0)
+        print(*_lines(reply), sep="\n")
+    sys.exit(1 if any(each.severity == "error" for each in reply.findings) else 0)
 
 
-def _lines(found: Facts, findings: list[Finding]) -> Iterator[str]:
-    for path in found.paths:
-        yield f"path {path.settings.interface} {path.local or path.trouble}"
-        for voice in path.voices:
-            yield f"  {_heard(voice, path)}"
-        if path.local is not None and not path.voices:
+def _may_listen() -> bool:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    held = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(held.split()[1], 16) >> _CAP_NET_RAW & 1)
+
+
+def _by_the_agent(loaded: Loaded, seconds: float) -> pb.DoctorReply | None:
+    """Return what the agent finds; None when it does not look, of which stderr tells."""
+    try:
+        reply = examine(loaded.control_socket, _MORE_S, seconds)
+    except AgentUnreachable as error:
+        trouble = str(error)
+    else:
+        trouble = reply.trouble
+    if not trouble:
+        return reply
+    print(f"haagent: the agent has not looked: {trouble}", file=sys.stderr)
+    return None
+
+
+def _lines(reply: pb.DoctorReply) -> Iterator[str]:
+    for path in reply.paths:
+        yield f"path {path.interface} {path.local or path.trouble}"
+        for voice in path.heard:
+            yield f"  {_heard(voice)}"
+        if path.local and not path.heard:
             yield "  nobody is heard"
-    for finding in findings:
-        word = finding.severity.name.lower()
-        yield f"{word:<7}  {finding.kind}: {finding.text}. To do: {finding.cure}"
-    counts = Counter(finding.severity for finding in findings)
-    yield ", ".join(_number(counts[severity], severity) for severity in reversed(Severity))
+    for finding in reply.findings:
+        yield f"{finding.severity:<7}  {finding.kind}: {finding.text}. To do: {finding.cure}"
+    counts = Counter(finding.severity for finding in reply.findings)
+    yield ", ".join(_number(counts[severity], severity) for severity in _SEVERITIES)
 
 
-def _number(count: int, severity: Severity) -> str:
-    return f"{count or 'no'} {severity.name.lower()}{'' if count == 1 else 's'}"
+def _number(count: int, severity: str) -> str:
+    return f"{count or 'no'} {severity}{'' if count == 1 else 's'}"
 
 
-def _heard(voice: facts.Voice, path: facts.Path) -> str:
-    asked = path.asked.get(voice.node, facts.Asked())
-    parts = [f"{voice.name} {voice.source}: {voice.wire.to_all} datagrams to all"]
-    parts.append(f"{voice.wire.to_us} to this host")
-    if asked.to_all:
-        parts.append(f"answers {asked.answered_to_all} of {asked.to_all} questions to all")
-    if asked.to_one:
-        parts.append(f"{asked.answered_to_one} of {asked.to_one} to it alone")
+def _heard(voice: pb.Voice) -> str:
+    parts = [f"{voice.name} {voice.source}: {voice.to_all} datagrams to all"]
+    parts.append(f"{voice.to_us} to this host")
+    if voice.asked_all:
+        parts.append(f"answers {voice.answered_all} of {voice.asked_all} questions to all")
+    if voice.asked_one:
+        parts.append(f"{voice.answered_one} of {voice.asked_one} to it alone")
     return ", ".join(parts)
-
-
-def _values(found: Facts, findings: list[Finding], seconds: float) -> dict[str, object]:
-    return {
-        "doctor_version": VERSION,
-        "node": found.settings.node,
-        "cluster": found.settings.cluster,
-        "seconds": seconds,
-        "findings": [
-            {
-                "severity": finding.severity.name.lower(),
-                "kind": finding.kind,
-                "text": finding.text,
-                "cure": finding.cure,
-            }
-            for finding in findings
-        ],
-        "paths": [_path_values(path) for path in found.paths],
-    }
-
-
-def _path_values(path: facts.Path) -> dict[str, object]:
-    none = facts.Asked()
-    return {
-        "interface": path.settings.interface,
-        "local": None if path.local is None else str(path.local),
-        "heard": [
-            {
-                "name": voice.name,
-                "node_id": f"{voice.node:016x}",
-                "source": str(voice.source),
-                "to_all": voice.wire.to_all,
-                "to_us": voice.wire.to_us,
-                "let_in_to_all": voice.passed.to_all,
-                "let_in_to_us": voice.passed.to_us,
-                "asked_all": path.asked.get(voice.node, none).to_all,
-                "answered_all": path.asked.get(voice.node, none).answered_to_all,
-                "asked_one": path.asked.get(voice.node, none).to_one,
-                "answered_one": path.asked.get(voice.node, none).answered_to_one,
-            }
-            for voice in path.voices
-        ],
-    }

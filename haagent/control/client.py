@@ -119,6 +119,17 @@ def fetch_haproxy(socket_path: Path, timeout_s: float) -> pb.HaproxyReply:
     return whole
 
 
+def examine(socket_path: Path, timeout_s: float, seconds: float) -> pb.DoctorReply:
+    """Have the agent look for ``seconds`` for what is wrong; return what it has found.
+
+    Raises: AgentUnreachable when it has not told ``timeout_s`` later.
+    """
+    with _stub(socket_path, timeout_s) as stub:
+        request = pb.DoctorRequest(seconds=seconds)
+        reply: pb.DoctorReply = stub.Doctor(request, timeout=seconds + timeout_s)
+        return reply
+
+
 def fetch_events(
     socket_path: Path, timeout_s: float, request: pb.EventsRequest
 ) -> Generator[pb.EventsReply]:

@@ -194,6 +194,80 @@ class HaproxyServer(_message.Message):
     difference: str
     def __init__(self, backend: _Optional[str] = ..., name: _Optional[str] = ..., source: _Optional[str] = ..., wanted: _Optional[_Union[Server, _Mapping]] = ..., actual: _Optional[_Union[Server, _Mapping]] = ..., state: _Optional[str] = ..., status: _Optional[str] = ..., difference: _Optional[str] = ...) -> None: ...
 
+class DoctorRequest(_message.Message):
+    __slots__ = ("seconds",)
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    seconds: float
+    def __init__(self, seconds: _Optional[float] = ...) -> None: ...
+
+class DoctorReply(_message.Message):
+    __slots__ = ("doctor_version", "node", "cluster", "seconds", "findings", "paths", "trouble")
+    DOCTOR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    doctor_version: int
+    node: str
+    cluster: str
+    seconds: float
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    paths: _containers.RepeatedCompositeFieldContainer[PathVisit]
+    trouble: str
+    def __init__(self, doctor_version: _Optional[int] = ..., node: _Optional[str] = ..., cluster: _Optional[str] = ..., seconds: _Optional[float] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., paths: _Optional[_Iterable[_Union[PathVisit, _Mapping]]] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("severity", "kind", "text", "cure")
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CURE_FIELD_NUMBER: _ClassVar[int]
+    severity: str
+    kind: str
+    text: str
+    cure: str
+    def __init__(self, severity: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., cure: _Optional[str] = ...) -> None: ...
+
+class PathVisit(_message.Message):
+    __slots__ = ("interface", "local", "heard", "trouble")
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    interface: str
+    local: str
+    heard: _containers.RepeatedCompositeFieldContainer[Voice]
+    trouble: str
+    def __init__(self, interface: _Optional[str] = ..., local: _Optional[str] = ..., heard: _Optional[_Iterable[_Union[Voice, _Mapping]]] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class Voice(_message.Message):
+    __slots__ = ("name", "node_id", "source", "to_all", "to_us", "let_in_to_all", "let_in_to_us", "asked_all", "answered_all", "asked_one", "answered_one")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TO_ALL_FIELD_NUMBER: _ClassVar[int]
+    TO_US_FIELD_NUMBER: _ClassVar[int]
+    LET_IN_TO_ALL_FIELD_NUMBER: _ClassVar[int]
+    LET_IN_TO_US_FIELD_NUMBER: _ClassVar[int]
+    ASKED_ALL_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_ALL_FIELD_NUMBER: _ClassVar[int]
+    ASKED_ONE_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_ONE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    node_id: str
+    source: str
+    to_all: int
+    to_us: int
+    let_in_to_all: int
+    let_in_to_us: int
+    asked_all: int
+    answered_all: int
+    asked_one: int
+    answered_one: int
+    def __init__(self, name: _Optional[str] = ..., node_id: _Optional[str] = ..., source: _Optional[str] = ..., to_all: _Optional[int] = ..., to_us: _Optional[int] = ..., let_in_to_all: _Optional[int] = ..., let_in_to_us: _Optional[int] = ..., asked_all: _Optional[int] = ..., answered_all: _Optional[int] = ..., asked_one: _Optional[int] = ..., answered_one: _Optional[int] = ...) -> None: ...
+
 class EventsRequest(_message.Message):
     __slots__ = ("since_ms", "group", "kinds", "follow", "cluster")
     SINCE_MS_FIELD_NUMBER: _ClassVar[int]

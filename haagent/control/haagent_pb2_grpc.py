@@ -84,6 +84,11 @@ class AgentStub:
                 request_serializer=haagent_dot_control_dot_haagent__pb2.HaproxyRequest.SerializeToString,
                 response_deserializer=haagent_dot_control_dot_haagent__pb2.HaproxyReply.FromString,
                 _registered_method=True)
+        self.Doctor = channel.unary_unary(
+                '/haagent.v1.Agent/Doctor',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.DoctorRequest.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.DoctorReply.FromString,
+                _registered_method=True)
         self.Events = channel.unary_stream(
                 '/haagent.v1.Agent/Events',
                 request_serializer=haagent_dot_control_dot_haagent__pb2.EventsRequest.SerializeToString,
@@ -163,6 +168,14 @@ class AgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Doctor(self, request, context):
+        """Look for what is wrong between the agents and on this host, by a process of its own; one at a
+        time, and ended when the caller goes away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Events(self, request, context):
         """What the agent has recorded, over all its starts, in the order in which it did.  In parts;
         with `follow` also what comes, and then an empty part now and then.
@@ -223,6 +236,11 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.Haproxy,
                     request_deserializer=haagent_dot_control_dot_haagent__pb2.HaproxyRequest.FromString,
                     response_serializer=haagent_dot_control_dot_haagent__pb2.HaproxyReply.SerializeToString,
+            ),
+            'Doctor': grpc.unary_unary_rpc_method_handler(
+                    servicer.Doctor,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.DoctorRequest.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.DoctorReply.SerializeToString,
             ),
             'Events': grpc.unary_stream_rpc_method_handler(
                     servicer.Events,
@@ -500,6 +518,33 @@ class Agent:
             '/haagent.v1.Agent/Haproxy',
             haagent_dot_control_dot_haagent__pb2.HaproxyRequest.SerializeToString,
             haagent_dot_control_dot_haagent__pb2.HaproxyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Doctor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/haagent.v1.Agent/Doctor',
+            haagent_dot_control_dot_haagent__pb2.DoctorRequest.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.DoctorReply.FromString,
             options,
             channel_credentials,
             insecure,

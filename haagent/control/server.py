@@ -58,6 +58,7 @@ class Calls:
     fail_over: Callable[[pb.FailoverRequest], Awaitable[pb.FailoverReply]]
     explain: Callable[[pb.ExplainRequest], Awaitable[pb.ExplainReply]]
     """Raises UnknownGroupError."""
+    doctor: Callable[[pb.DoctorRequest], Awaitable[pb.DoctorReply]]
     haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]]
     events: Callable[[pb.EventsRequest, asyncio.Event], AsyncIterator[pb.EventsReply]]
     """Yields the parts; they end when the event is set at the latest."""
@@ -193,6 +194,11 @@ class _Agent(pb_grpc.AgentServicer):
         self, request: pb.FailoverRequest, _context: _Context
     ) -> pb.FailoverReply:
         return await self._calls.fail_over(request)
+
+    async def Doctor(  # noqa: N802 - the name in haagent.proto
+        self, request: pb.DoctorRequest, _context: _Context
+    ) -> pb.DoctorReply:
+        return await self._calls.doctor(request)
 
     async def Haproxy(  # noqa: N802 - the name in haagent.proto
         self, _request: pb.HaproxyRequest, _context: _Context

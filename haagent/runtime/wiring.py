@@ -53,6 +53,7 @@ from haagent.core.units import DurationNs, between
 from haagent.observe.child import Observer
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
+from haagent.runtime.examination import Examination
 from haagent.runtime.explaining import explain
 from haagent.runtime.fleet import Fleet
 from haagent.runtime.haproxy import HAProxy
@@ -168,6 +169,7 @@ class Daemon:
                     self._begin(self._steering.fail_over(request))
                 ),
                 explain=self._explain,
+                doctor=Examination(config).examine,
                 haproxy=self._inspect_haproxy,
                 events=self._history.replies,
             ),

@@ -70,6 +70,13 @@ def test_only_the_end_of_a_long_output_is_kept_and_it_never_blocks() -> None:
     assert done.output.endswith("x\nthe end\n")
 
 
+def test_as_much_of_the_output_is_kept_as_is_wanted() -> None:
+    script = "head -c 3000000 /dev/zero"
+    done = run(["sh", "-c", script], timeout_s=10, user=ME, most_bytes=1_000_000)
+
+    assert len(done.output) == 1_000_000
+
+
 def test_input_that_nobody_reads_holds_up_nothing() -> None:
     assert shell("exit 0", stdin=b"x" * 1_000_000).ok
 
@@ -208,6 +215,8 @@ assert int(own.split("CapAmb:")[1].split()[0], 16) == {1 << _CAP_NET_ADMIN}, own
 show = "cat /proc/self/status; id -un"
 print(run(["sh", "-c", show], timeout_s=5).output)
 print(run(["true"], timeout_s=5, user="root").text)
+granted = run(["grep", "CapEff", "/proc/self/status"], timeout_s=5, capabilities=["net_admin"])
+print(granted.output.strip())
 """
     command = [sys.executable, "-c", script]
     admin = ["--inh-caps=+net_admin", "--ambient-caps=+net_admin"]
@@ -216,13 +225,14 @@ print(run(["true"], timeout_s=5, user="root").text)
     service = run([*prefix, *admin, *command], timeout_s=30, user="root")
 
     assert service.ok, service.output
-    *status, user, empty, refused = service.output.splitlines()
+    *status, user, empty, refused, granted = service.output.splitlines()
     assert capabilities("\n".join(status)) == {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0}
     assert (user, empty) == ("nobody", "")
     assert refused == (
         "not run: to run as root takes CAP_KILL and CAP_SETGID and CAP_SETUID, "
         "which the agent has not"
     )
+    assert granted == f"CapEff:\t{1 << _CAP_NET_ADMIN:016x}"
 
 
 def test_a_program_is_killed_for_want_of_memory_before_the_agent() -> None:

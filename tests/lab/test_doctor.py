@@ -81,12 +81,16 @@ def test_a_healthy_pair_has_no_errors_and_is_not_disturbed(pair: Site) -> None:
     assert state(pair) == before
 
 
-def test_without_privileges_it_says_what_it_could_not_do(pair: Site) -> None:
+def test_who_has_no_privileges_has_the_agent_look(pair: Site) -> None:
+    before = state(pair)
+
     found = visit(pair, "lb1", *with_capabilities())
 
     assert (found.code, found.errors) == (0, [])
-    texts = [each["text"] for each in found.told["findings"] if each["kind"] == "not.looked"]
-    assert any("nothing was sent, and nobody heard" in text for text in texts), texts
+    assert found.kinds.keys() <= {"time.unsynchronised"}
+    (path,) = found.told["paths"]
+    assert [heard["name"] for heard in path["heard"]] == ["lb2"]
+    assert state(pair) == before
 
 
 def test_multicast_that_a_switch_drops_is_found(pair: Site) -> None:
@@ -107,6 +111,7 @@ def test_a_firewall_and_another_key_are_told_apart_where_no_agent_runs(begin: Be
     lb2.process.stop()
 
     stopped = visit(site, "lb2")
+    unprivileged = visit(site, "lb2", *with_capabilities())
     host.run("nft", CLOSED)
     closed = visit(site, "lb2")
     host.run("nft", "flush ruleset")
@@ -115,7 +120,10 @@ def test_a_firewall_and_another_key_are_told_apart_where_no_agent_runs(begin: Be
     host.run("ip", "link", "set", "eth0", "down")
     down = visit(site, "lb2")
 
-    assert stopped.errors == ["agent.down"]
+    assert stopped.errors == unprivileged.errors == ["agent.down"]
+    assert "not.looked" not in stopped.kinds
+    undone = [e["text"] for e in unprivileged.told["findings"] if e["kind"] == "not.looked"]
+    assert any("nothing was sent, and nobody heard" in text for text in undone), undone
     assert closed.errors == ["agent.down", "firewall.drops"]
     assert "chain input of nftables' table inet closed" in closed.kinds["firewall.drops"]
     assert other.errors == ["agent.down", "key.differs"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from haagent.config import new_key
+from haagent.control.client import examine
 from haagent.lab.agents import Agent, with_capabilities
 from haagent.lab.cluster import CONFIGURATIONS, VIP_IPV4
 from haagent.lab.topology import Lab
@@ -46,6 +47,18 @@ def test_the_unit_grants_all_that_the_agent_makes_use_of(lab: Lab, agent: Agent)
     status = agent.status()
     assert status is not None
     assert status["runtime"]["fence"] == "bpf"
+
+
+def test_what_the_unit_grants_is_enough_for_the_doctor(lab: Lab, agent: Agent) -> None:
+    process = agent.start(*granted())
+    lab.wait_until(lambda: agent.host.holds(VIP_IPV4), 10, "the agent is master")
+
+    reply = examine(agent.control_socket, 60, 1)
+
+    assert reply.trouble == ""
+    assert all(path.local for path in reply.paths)
+    assert "not.looked" not in {finding.kind for finding in reply.findings}
+    assert process.running
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Runs one program of the operator to its end, in the thread that asks, with a limit on everything.
 
-The program is a stranger to the agent: a session of its own, no capability, no descriptor, a small
-environment, ordinary priority.  ``setpriv`` of util-linux starts it, so that a file that hangs on
-a dead file server holds up neither the interpreter nor the loop.
+The program is a stranger to the agent: a session of its own, no capability but those it is granted,
+no descriptor, a small environment, ordinary priority.  ``setpriv`` of util-linux starts it, so that
+a file that hangs on a dead file server holds up neither the interpreter nor the loop.
 
 What this module does not do: decide when anything runs, or what follows from how it ended.
 """
@@ -25,7 +25,7 @@ KILL_AFTER_S = 1.0
 """How long a program that has been told to end may take to do so."""
 
 TAIL_BYTES = 4096
-"""How much of the output is kept: its end."""
+"""How much of the output of an operator's program is kept: its end."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK = 1 << 16
@@ -42,7 +42,7 @@ class Ended:
     """Exit code; None when a signal ended it or it did not begin."""
     signal: int | None = None
     output: str = ""
-    """The last :data:`TAIL_BYTES` of both its outputs."""
+    """The end of both its outputs."""
     timed_out: bool = False
     stopped: bool = False
     """It was told to end before its time was over, as somebody wanted."""
@@ -85,6 +85,8 @@ def run(
     timeout_s: float,
     user: str | None = None,
     stop: int | None = None,
+    capabilities: Sequence[str] = (),
+    most_bytes: int = TAIL_BYTES,
 ) -> Ended:
     """Run ``argv`` and return how it ended, at most a little later than its time allows.
 
@@ -92,16 +94,18 @@ def run(
     SIGTERM, and SIGKILL a second later.  What it leaves behind when it ends in time goes on, but
     nobody reads its output any more.
 
-    ``user`` runs it; without one, the agent's own user, who must not be root.
+    ``user`` runs it; without one, the agent's own user, who must not be root.  Of the agent's
+    capabilities it has ``capabilities`` alone, in the words of setpriv(1).  Of its output the last
+    ``most_bytes`` are kept.
     """
     begun_s = time.monotonic()
     try:
-        command, variables = _as_user(user)
+        command, variables = _as_user(user, capabilities)
         process = _start([*command, "--", *argv], {**variables, **(environment or {})})
     except _RefusedError as error:
         return Ended(refused=str(error))
     with selectors.DefaultSelector() as selector:
-        watch = _Watch(process, stdin, stop, selector)
+        watch = _Watch(process, stdin, stop, selector, most_bytes)
         in_time = watch.until_end(begun_s + timeout_s)
         if not in_time:
             process.signal(signal.SIGTERM)
@@ -132,7 +136,7 @@ def run_module(name: str, request: object, *, timeout_s: float, stop: int | None
     )
 
 
-def _as_user(name: str | None) -> tuple[list[str], dict[str, str]]:
+def _as_user(name: str | None, capabilities: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return what a command is prefixed with to run as ``name``, and who that is.
 
     Raises: _RefusedError.
@@ -148,7 +152,8 @@ def _as_user(name: str | None) -> tuple[list[str], dict[str, str]]:
             text = f"there is no user {name!r}"
             raise _RefusedError(text) from None
         entry = None
-    prefix = ["setpriv", "--inh-caps=-all", "--ambient-caps=-all"]
+    kept = ",".join(["-all", *(f"+{capability}" for capability in capabilities)])
+    prefix = ["setpriv", f"--inh-caps={kept}", f"--ambient-caps={kept}"]
     if _oom_score() < 0:
         # The agent is one of the last to be killed for want of memory; a program is not.
         prefix = ["choom", "-n", "0", "--", *prefix]
@@ -185,10 +190,12 @@ class _Watch:
         stdin: bytes,
         stop: int | None,
         selector: selectors.BaseSelector,
+        most_bytes: int,
     ) -> None:
         self._process = process
         self._left = memoryview(stdin)
         self.tail = bytearray()
+        self._most_bytes = most_bytes
         self.stopped = False
         self._stop = stop
         self._selector = selector
@@ -242,7 +249,7 @@ class _Watch:
                 self._selector.unregister(self._output)
                 self._talks = False
                 return
-            self.tail = (self.tail + part)[-TAIL_BYTES:]
+            self.tail = (self.tail + part)[-self._most_bytes :]
 
 
 def _oom_score() -> int:

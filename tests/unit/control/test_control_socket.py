@@ -71,6 +71,10 @@ async def nowhere_known(request: pb.ExplainRequest) -> pb.ExplainReply:
     raise UnknownGroupError(text)
 
 
+async def nobody_there(_request: pb.DoctorRequest) -> pb.DoctorReply:
+    return pb.DoctorReply(trouble="nobody can look")
+
+
 async def none() -> list[pb.HaproxyReply]:
     return [pb.HaproxyReply(configured=False)]
 
@@ -86,6 +90,7 @@ IDLE = Calls(
     steer=nowhere,
     fail_over=nobody,
     explain=nowhere_known,
+    doctor=nobody_there,
     haproxy=none,
     events=silence,
 )

@@ -48,6 +48,7 @@ async def serving(directory: Path, boot: int = 1) -> AsyncIterator[tuple[History
         steer=unasked,
         fail_over=unasked,
         explain=unasked,
+        doctor=unasked,
         haproxy=unasked,
         events=history.replies,
     )
