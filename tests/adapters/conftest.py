@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,37 @@ class Pair:
 
     def run_far(self, *command: str) -> str:
         return _run("ip", "netns", "exec", self.far, *command)
+
+    def send_from_far(self, *frames: bytes) -> None:
+        """Put ``frames`` on the wire at once."""
+        netns.setns(self.far)
+        try:
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+                wire.bind(("eth0", 0))
+                for frame in frames:
+                    wire.send(frame)
+        finally:
+            netns.setns(self.near)
+
+    def until_up(self, interface: str = "eth0") -> None:
+        """Wait until both ends carry frames.
+
+        The end that was up first throws away what it is given until the kernel has looked at it.
+        """
+        end = time.monotonic() + 10
+        for name in (self.near, self.far):
+            while " state UP " not in _run("ip", "-n", name, "link", "show", interface):
+                assert time.monotonic() < end, f"{interface} has no carrier"
+
+    def until_answered(self, address: str, at: str) -> None:
+        """Wait until the namespace ``at`` answers for ``address``, an IPv6 one.
+
+        The kernel has the route to it a little later than the address, also without DAD.
+        """
+        end = time.monotonic() + 10
+        command = ("ip", "-n", at, "-6", "route", "show", "table", "local", "type", "local")
+        while f"{address} dev" not in _run(*command):
+            assert time.monotonic() < end, f"there is no route to {address}"
 
     @contextmanager
     def start_far(self, script: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
@@ -73,6 +106,9 @@ def pair() -> Iterator[Pair]:
             _run("ip", "-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "eth0")
             _run("ip", "-n", name, "addr", "add", f"fd77::{number}/64", "dev", "eth0", "nodad")
             _run("ip", "-n", name, "link", "set", "eth0", "up")
+        pair.until_up()
+        pair.until_answered("fd77::1", at=pair.near)
+        pair.until_answered("fd77::2", at=pair.far)
         netns.setns(pair.near)
         yield pair
     finally:

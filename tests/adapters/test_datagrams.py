@@ -403,6 +403,7 @@ def test_a_datagram_from_another_interface_is_not_heard(pair: Pair) -> None:
         pair.run_near("ip", "link", "add", "eth1", *peer)
         pair.run_near("ip", "link", "set", "eth1", "up")
         pair.run_far("ip", "link", "set", "eth1", "up")
+        pair.until_up("eth1")
         pair.run_far("ip", "addr", "add", "10.78.0.2/24", "dev", "eth1")
         pair.run_near("ip", "addr", "add", "10.78.0.1/24", "dev", "eth1")
         async with running(MULTICAST4) as agent:
@@ -652,6 +653,7 @@ def test_an_interface_absent_at_start_is_waited_for(pair: Pair) -> None:
             assert agent.troubles == [(0, "eth0: no such interface, waiting for it")]
             pair.run_near("ip", "link", "set", "eth1", "name", "eth0")
             pair.run_near("ip", "link", "set", "eth0", "up")
+            pair.until_up()
             await agent.until_open()
 
             with far_socket(pair, socket.AF_INET) as far:
@@ -689,6 +691,7 @@ def test_an_interface_that_is_deleted_and_made_again_carries_on(
             pair.run_near("ip", "link", "set", "eth0", "up")
             pair.run_far("ip", "addr", "add", "10.77.0.2/24", "dev", "eth0")
             pair.run_far("ip", "link", "set", "eth0", "up")
+            pair.until_up()
             await until_link_local(pair, path)
 
             with far_socket(pair, family_of(path)) as far:

@@ -176,6 +176,7 @@ def far(pair: Pair) -> Iterator[Far]:
     """``near`` holds the virtual addresses, guarded by nobody yet."""
     pair.run_near("ip", "addr", "add", f"{VIP4}/32", "dev", "eth0")
     pair.run_near("ip", "addr", "add", f"{VIP6}/128", "dev", "eth0", "nodad")
+    pair.until_answered(str(VIP6), at=pair.near)
     far = Far(pair)
     assert far.answers() == ALL
     yield far
@@ -402,6 +403,7 @@ def test_an_address_on_two_interfaces_is_opened_on_one(
     pair.run_near("ip", "link", "add", "eth1", "type", "veth", "peer", "eth1", "netns", pair.far)
     pair.run_near("ip", "link", "set", "eth1", "up")
     pair.run_far("ip", "link", "set", "eth1", "up")
+    pair.until_up("eth1")
     second = Far(pair, "eth1")
     Far(pair).close()  # the neighbours are on eth0 again
     both = kind({"eth0": VIPS, "eth1": VIPS})
@@ -429,6 +431,7 @@ def test_an_interface_that_comes_later_or_again_is_guarded(pair: Pair, guard: Gu
     for run, command in ((pair.run_near, address), (pair.run_near, ("link", "set", "eth0", "up"))):
         run("ip", *command)
     pair.run_far("ip", "link", "set", "eth0", "up")
+    pair.until_up()
     pair.run_near("ip", "addr", "add", f"{VIP4}/32", "dev", "eth0")
     far = Far(pair)
     assert far.answering(arp, VIP4) == set()

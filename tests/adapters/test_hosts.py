@@ -104,6 +104,7 @@ def other(pair: Pair, version: int) -> IPAddress:
         pair.run_far("ip", "addr", "add", f"{OTHER4}/24", "dev", "eth0")
         return OTHER4
     pair.run_far("ip", "addr", "add", f"{OTHER6}/64", "dev", "eth0", "nodad")
+    pair.until_answered(str(OTHER6), at=pair.far)
     return OTHER6
 
 
@@ -122,16 +123,6 @@ def claim_by(mac: bytes, address: IPAddress) -> bytes:
     if isinstance(address, IPv4Address):
         return arp.gratuitous_reply(mac, address)
     return ndp.unsolicited_na(mac, address)
-
-
-def send_from_far(pair: Pair, *frames: bytes) -> None:
-    script = (
-        "import socket, sys\n"
-        "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
-        "s.bind(('eth0', 0))\n"
-        "for frame in sys.argv[1:]: s.send(bytes.fromhex(frame))\n"
-    )
-    pair.run_far(sys.executable, "-I", "-c", script, *(frame.hex() for frame in frames))
 
 
 def echo_of_another_program(address: IPAddress) -> None:
@@ -352,8 +343,7 @@ async def test_frames_about_others_do_not_even_reach_the_agent(pair: Pair, versi
     async with asking(near(version)) as asker:
         asker.ask(ghost(version))
         asker.passed_the_filter()
-        send_from_far(
-            pair,
+        pair.send_from_far(
             tagged,
             to_another,
             claim_by(STRANGER, OTHER4),
@@ -363,7 +353,7 @@ async def test_frames_about_others_do_not_even_reach_the_agent(pair: Pair, versi
             ndp.neighbor_probe(STRANGER, IPv6Address("fe80::99"), GHOST6),
         )
         echo_of_another_program(far(version))
-        send_from_far(pair, claim_by(STRANGER, ghost(version)))
+        pair.send_from_far(claim_by(STRANGER, ghost(version)))
 
         await asker.until(answers(ghost(version))[0])
         assert asker.passed_the_filter() == 1
@@ -394,14 +384,14 @@ async def test_our_own_mac_is_no_answer_and_a_flood_of_answers_is_one(
     await until_settled(pair, version)
     async with asking(near(version)) as asker:
         asker.ask(ghost(version))
-        send_from_far(pair, claim_by(mac_of_near(pair), ghost(version)))
+        pair.send_from_far(claim_by(mac_of_near(pair), ghost(version)))
         asker.ask(far(version))
         await asker.until(*answers(far(version)))
         assert set(asker.events) == set(answers(far(version)))
 
         asker.events.clear()
         asker.ask(ghost(version))
-        send_from_far(pair, *[claim_by(STRANGER, ghost(version))] * 200)
+        pair.send_from_far(*[claim_by(STRANGER, ghost(version))] * 200)
         await asker.until(answers(ghost(version))[0])
         await until(lambda: not select.select([asker.hosts._links[0].frames.socket], [], [], 0)[0])
         assert asker.events == [answers(ghost(version))[0]]
@@ -417,13 +407,13 @@ async def test_what_came_while_the_agent_was_stopped_does_not_answer_the_next_qu
         asker.ask(ghost(version))
         end_s = time.monotonic() + ANSWERED_WITHIN_S
         # The loop stands still from here on, as that of a stopped process does.
-        send_from_far(pair, claim_by(STRANGER, ghost(version)))
-        select.select([], [], [], end_s - time.monotonic())
+        pair.send_from_far(claim_by(STRANGER, ghost(version)))
+        select.select([], [], [], max(0.0, end_s - time.monotonic()))
         asker.ask(ghost(version), far(version))
 
         await asker.until(*answers(far(version)))
         assert set(asker.events) == set(answers(far(version)))
-        send_from_far(pair, claim_by(STRANGER, ghost(version)))
+        pair.send_from_far(claim_by(STRANGER, ghost(version)))
         await asker.until(answers(ghost(version))[0])
 
 
@@ -438,6 +428,7 @@ async def test_an_interface_that_comes_late_or_again_is_asked_on_at_once(pair: P
         for run, address in ((pair.run_near, NEAR4), (pair.run_far, FAR4)):
             run("ip", "addr", "add", f"{address}/24", "dev", "eth0")
             run("ip", "link", "set", "eth0", "up")
+        pair.until_up()
 
     pull_out()
     async with asking(NEAR4) as asker:
@@ -457,6 +448,7 @@ async def test_a_link_that_was_down_carries_the_very_next_question(pair: Pair) -
         pair.run_near("ip", "link", "set", "eth0", "down")
         asker.ask(FAR4)
         pair.run_near("ip", "link", "set", "eth0", "up")
+        pair.until_up()
         asker.ask(FAR4)
 
         await asker.until(*answers(FAR4))

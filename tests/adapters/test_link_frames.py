@@ -76,16 +76,6 @@ def claim_by(mac: bytes, vip: IPAddress) -> bytes:
     return ndp.unsolicited_na(mac, vip)
 
 
-def send_from_far(pair: Pair, *frames: bytes) -> None:
-    script = (
-        "import socket, sys\n"
-        "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
-        "s.bind(('eth0', 0))\n"
-        "for frame in sys.argv[1:]: s.send(bytes.fromhex(frame))\n"
-    )
-    pair.run_far(sys.executable, "-I", "-c", script, *(frame.hex() for frame in frames))
-
-
 def mac_of(text: str) -> str:
     """Return the MAC address in the output of ``ip -j link``."""
     found: str = json.loads(text)[0]["address"]
@@ -102,6 +92,8 @@ def near_mac(pair: Pair) -> str:
 
 def put_on_far(pair: Pair, vip: IPAddress) -> None:
     pair.run_far("ip", "addr", "add", str(vip), "dev", "eth0", *(["nodad"] * (vip.version == 6)))
+    if vip.version == 6:
+        pair.until_answered(str(vip), at=pair.far)
 
 
 def pull_out(pair: Pair) -> None:
@@ -112,6 +104,7 @@ def plug_in(pair: Pair) -> None:
     pair.run_far("ip", "link", "add", "eth0", "type", "veth", "peer", "eth0", "netns", pair.near)
     pair.run_near("ip", "link", "set", "eth0", "up")
     pair.run_far("ip", "link", "set", "eth0", "up")
+    pair.until_up()
 
 
 @BOTH
@@ -164,7 +157,7 @@ async def test_our_own_frames_are_not_foreign_even_when_the_network_returns_them
     async with listening(VIP4, VIP6) as listener:
         listener.frames.announce("eth0", vip)
         mine = bytes.fromhex(near_mac(pair).replace(":", ""))
-        send_from_far(pair, *(claim_by(mac, vip) for mac in (mine, OUR_OTHER, STRANGER)))
+        pair.send_from_far(*(claim_by(mac, vip) for mac in (mine, OUR_OTHER, STRANGER)))
 
         assert await listener.next() == ForeignAddressSeen("eth0", vip, STRANGER.hex(":"))
         assert listener.nothing_more()
@@ -178,8 +171,7 @@ async def test_frames_about_other_addresses_do_not_even_reach_the_agent(
     async with listening(VIP4, VIP6) as listener:
         listener.passed_the_filter()
         advertisement = ndp.unsolicited_na(STRANGER, VIP6)
-        send_from_far(
-            pair,
+        pair.send_from_far(
             advertisement[:20] + bytes((socket.IPPROTO_UDP,)) + advertisement[21:],
             arp.gratuitous_request(STRANGER, IPv4Address("10.77.0.2")),
             arp.probe(STRANGER, VIP4),
@@ -187,7 +179,7 @@ async def test_frames_about_other_addresses_do_not_even_reach_the_agent(
             ndp.neighbor_probe(STRANGER, STRANGER6, VIP6),
         )
         pair.run_far("ip", "addr", "add", "10.77.0.3/24", "dev", "eth0")
-        send_from_far(pair, claim_by(STRANGER, vip))
+        pair.send_from_far(claim_by(STRANGER, vip))
 
         assert listener.passed_the_filter() == 1
         assert await listener.next() == ForeignAddressSeen("eth0", vip, STRANGER.hex(":"))
@@ -202,10 +194,8 @@ async def test_the_answers_of_our_own_kernel_do_not_reach_the_agent(
     pair.run_near("ip", "addr", "add", str(vip), "dev", "eth0", *(["nodad"] * (vip.version == 6)))
     async with listening(VIP4, VIP6) as listener:
         listener.passed_the_filter()
-        send_from_far(
-            pair, arp.probe(STRANGER, VIP4), ndp.neighbor_probe(STRANGER, STRANGER6, VIP6)
-        )
-        send_from_far(pair, claim_by(STRANGER, vip))
+        pair.send_from_far(arp.probe(STRANGER, VIP4), ndp.neighbor_probe(STRANGER, STRANGER6, VIP6))
+        pair.send_from_far(claim_by(STRANGER, vip))
 
         assert listener.passed_the_filter() == 1
 
@@ -214,7 +204,7 @@ async def test_the_answers_of_our_own_kernel_do_not_reach_the_agent(
 async def test_an_address_with_the_same_last_words_is_another_address(pair: Pair) -> None:
     async with listening(VIP6) as listener:
         alike = IPv6Address("fd78::100")
-        send_from_far(pair, claim_by(STRANGER, alike), claim_by(ANOTHER, VIP6))
+        pair.send_from_far(claim_by(STRANGER, alike), claim_by(ANOTHER, VIP6))
 
         assert await listener.next() == ForeignAddressSeen("eth0", VIP6, ANOTHER.hex(":"))
         assert listener.nothing_more()
@@ -226,7 +216,7 @@ async def test_the_vlans_above_an_interface_are_other_links(pair: Pair, vip: IPA
     plain = claim_by(STRANGER, vip)
     tagged = plain[:12] + bytes.fromhex("8100000a") + plain[12:]
     async with listening(VIP4, VIP6) as listener:
-        send_from_far(pair, tagged, claim_by(ANOTHER, vip))
+        pair.send_from_far(tagged, claim_by(ANOTHER, vip))
 
         assert await listener.next() == ForeignAddressSeen("eth0", vip, ANOTHER.hex(":"))
         assert listener.nothing_more()
@@ -239,13 +229,13 @@ async def test_the_same_sight_is_posted_once_a_second_and_a_new_one_at_once(
 ) -> None:
     loop = asyncio.get_running_loop()
     async with listening(vip) as listener:
-        send_from_far(pair, *[claim_by(STRANGER, vip)] * 200, claim_by(ANOTHER, vip))
+        pair.send_from_far(*[claim_by(STRANGER, vip)] * 200, claim_by(ANOTHER, vip))
         assert await listener.next() == ForeignAddressSeen("eth0", vip, STRANGER.hex(":"))
         first = loop.time()
         assert await listener.next() == ForeignAddressSeen("eth0", vip, ANOTHER.hex(":"))
         assert listener.nothing_more()
 
-        again = await listener.next_while(lambda: send_from_far(pair, claim_by(STRANGER, vip)))
+        again = await listener.next_while(lambda: pair.send_from_far(claim_by(STRANGER, vip)))
         assert again == ForeignAddressSeen("eth0", vip, STRANGER.hex(":"))
         assert loop.time() - first > SILENCE_S - 0.2
 
@@ -254,7 +244,7 @@ async def test_the_same_sight_is_posted_once_a_second_and_a_new_one_at_once(
 async def test_a_flood_is_read_in_portions_with_pauses_between(pair: Pair) -> None:
     claims = [claim_by(STRANGER[:4] + number.to_bytes(2, "big"), VIP4) for number in range(150)]
     async with listening(VIP4) as listener:
-        send_from_far(pair, *claims)
+        pair.send_from_far(*claims)
 
         for _ in range(20):
             await asyncio.sleep(0)
@@ -286,7 +276,7 @@ async def test_an_interface_that_comes_late_or_again_is_listened_on(pair: Pair) 
     async with listening(VIP4) as listener:
         for stranger in (STRANGER, ANOTHER):
             plug_in(pair)
-            send = partial(send_from_far, pair, claim_by(stranger, VIP4))
+            send = partial(pair.send_from_far, claim_by(stranger, VIP4))
             event = await listener.next_while(send)
             assert event == ForeignAddressSeen("eth0", VIP4, stranger.hex(":"))
             pull_out(pair)
@@ -300,6 +290,7 @@ async def test_a_link_that_was_down_carries_the_very_next_announcement(pair: Pai
         with pytest.raises(OSError, match="Network is down"):
             listener.frames.announce("eth0", VIP4)
         pair.run_near("ip", "link", "set", "eth0", "up")
+        pair.until_up()
 
         listener.frames.announce("eth0", VIP4)
 
@@ -334,7 +325,7 @@ def test_without_the_capability_the_error_says_which_one(pair: Pair) -> None:
 async def test_other_addresses_are_looked_for_as_soon_as_that_is_said(pair: Pair) -> None:
     async with listening(VIP4) as listener:
         listener.frames.watch({"eth0": frozenset({VIP6})})
-        send_from_far(pair, claim_by(STRANGER, VIP4), claim_by(STRANGER, VIP6))
+        pair.send_from_far(claim_by(STRANGER, VIP4), claim_by(STRANGER, VIP6))
 
         assert await listener.next() == ForeignAddressSeen("eth0", VIP6, STRANGER.hex(":"))
         assert listener.nothing_more()

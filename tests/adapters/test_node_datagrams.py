@@ -191,6 +191,8 @@ def test_an_answer_comes_from_the_address_that_the_node_knows(pair: Pair, second
     """A translator of addresses on the way, and a connected socket, let no other through."""
     pair.run_near("ip", "addr", "add", second, "dev", "eth0", *(["nodad"] if ":" in second else []))
     near = ip_address(second.partition("/")[0])
+    if near.version == 6:
+        pair.until_answered(str(near), at=pair.near)
 
     @in_loop
     async def story() -> None:
@@ -242,6 +244,7 @@ def test_only_the_interfaces_of_the_file_are_heard(pair: Pair) -> None:
     pair.run_near("ip", "link", "add", "eth1", *peer)
     pair.run_near("ip", "link", "set", "eth1", "up")
     pair.run_far("ip", "link", "set", "eth1", "up")
+    pair.until_up("eth1")
     pair.run_far("ip", "addr", "add", "10.78.0.2/24", "dev", "eth1")
     pair.run_near("ip", "addr", "add", "10.78.0.1/24", "dev", "eth1")
 
@@ -485,6 +488,7 @@ def test_an_interface_that_comes_later_is_waited_for(pair: Pair) -> None:
             assert agent.troubles == [("eth0", "eth0: no such interface, waiting for it")]
             pair.run_near("ip", "link", "set", "eth1", "name", "eth0")
             pair.run_near("ip", "link", "set", "eth0", "up")
+            pair.until_up()
             await until(lambda: agent.troubles[1:])
             with node(pair) as far:
                 far.sendto(said(0), (str(MULTICAST_IPV4), PORT))
@@ -511,6 +515,7 @@ def test_an_interface_that_is_made_anew_is_heard_again(pair: Pair) -> None:
             pair.run_near("ip", "link", "set", "eth0", "up")
             pair.run_far("ip", "addr", "add", "10.77.0.2/24", "dev", "eth0")
             pair.run_far("ip", "link", "set", "eth0", "up")
+            pair.until_up()
             await until(lambda: agent.troubles[2:])
             with node(pair) as far:
                 far.sendto(said(1), (str(MULTICAST_IPV4), PORT))
