@@ -489,6 +489,7 @@ def flood(pair: Pair, source: IPAddress, at: IPAddress) -> Iterator[None]:
             process.kill()
 
 
+@pytest.mark.usefixtures("real_time")
 def test_a_flood_takes_no_more_than_its_share_of_the_processor(pair: Pair) -> None:
     """From a peer's own address, so that nothing but the pauses can hold it back."""
 
@@ -510,6 +511,7 @@ def test_a_flood_takes_no_more_than_its_share_of_the_processor(pair: Pair) -> No
     asyncio.run(story())
 
 
+@pytest.mark.usefixtures("real_time")
 @pytest.mark.parametrize("path", [UNICAST4, UNICAST6], ids=["ipv4", "ipv6"])
 def test_a_peer_is_heard_through_a_strangers_flood_and_the_stranger_after_it(
     pair: Pair, path: PathSettings

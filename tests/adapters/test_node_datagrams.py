@@ -409,6 +409,7 @@ def test_without_privilege_the_buffer_is_what_the_kernel_gives() -> None:
 # A flood
 
 
+@pytest.mark.usefixtures("real_time")
 def test_refusing_takes_no_more_than_its_share_of_the_processor(pair: Pair) -> None:
     """From the address of a genuine node, so that nothing but the pauses can hold it back."""
 
@@ -435,6 +436,7 @@ def test_refusing_takes_no_more_than_its_share_of_the_processor(pair: Pair) -> N
     story()
 
 
+@pytest.mark.usefixtures("real_time")
 def test_nodes_are_heard_through_a_strangers_flood(pair: Pair) -> None:
     pair.run_far("ip", "addr", "add", "10.77.0.3/24", "dev", "eth0")
 
@@ -457,6 +459,7 @@ def test_nodes_are_heard_through_a_strangers_flood(pair: Pair) -> None:
     story()
 
 
+@pytest.mark.usefixtures("real_time")
 def test_a_fleet_is_no_flood_however_busy(pair: Pair) -> None:
     """What is genuine is never paused for: only refusing has a share."""
 
