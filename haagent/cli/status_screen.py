@@ -202,7 +202,7 @@ def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
         yield title(f"haproxy: {haproxy.trouble}", good=False)
     else:
         yield title("haproxy: has what is wanted")
-    table = columns("backend", "server", "address", "weight", "state")
+    table = columns("backend", "server", "address", "weight", "health", "sess/s", "state")
     wanted, seen = _servers(haproxy.wanted), _servers(haproxy.seen)
     cut = {each.name for each in haproxy.wanted if each.count > len(each.servers)}
     for key in sorted(wanted.keys() | seen.keys()):
@@ -211,7 +211,8 @@ def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
             continue  # It may well be there: the lists are cut off at different servers.
         state = _agreement(want, have) if haproxy.reachable else "unknown"
         server = want or have or pb.Server()
-        table.add_row(*key, endpoint(server), str(server.weight), _word(state))
+        what = (endpoint(server), str(server.weight))
+        table.add_row(*key, *what, *_traffic(have), _word(state))
     yield indented(table)
     for backend in haproxy.wanted:
         if backend.count > len(backend.servers):
@@ -236,7 +237,20 @@ def _agreement(want: pb.Server | None, have: pb.Server | None) -> str:
         return "missing"
     if want is None:
         return "not wanted"
-    return "in place" if want == have else "differs"
+    seen = pb.Server()
+    seen.CopyFrom(have)
+    seen.ClearField("traffic")  # Nobody has wanted that.
+    return "in place" if want == seen else "differs"
+
+
+def _traffic(server: pb.Server | None) -> tuple[Text, str]:
+    """Return what HAProxy thinks of ``server``, and its sessions per second."""
+    if server is None or not server.HasField("traffic"):
+        return Text(), ""
+    status = server.traffic.status
+    return Text(status, "red" if status.startswith("DOWN") else ""), str(
+        server.traffic.sessions_per_s
+    )
 
 
 def endpoint(server: pb.Server) -> str:

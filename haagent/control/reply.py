@@ -30,6 +30,7 @@ from haagent.core.status import (
     PeerStatus,
     RoleStatus,
     Status,
+    Traffic,
 )
 from haagent.core.timeline import Entry
 from haagent.core.units import DurationNs, Moment, MonoNs, between
@@ -58,6 +59,8 @@ class RuntimeFacts:
     """Why no better level of the fence is in force, a sentence each."""
     checks: Mapping[tuple[GroupId, str], CheckRuns]
     """By group and name of the check; those that are made now."""
+    traffic: Mapping[tuple[str, str], Traffic]
+    """By backend and server, of those of which HAProxy has told."""
 
 
 def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusReply:
@@ -72,7 +75,7 @@ def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusR
         alarms=[_alarm(alarm, now) for alarm in status.alarms],
         groups=[_group(group, now, facts) for group in status.groups],
         peers=[_peer(peer, now) for peer in status.peers],
-        haproxy=None if status.haproxy is None else _haproxy(status.haproxy),
+        haproxy=None if status.haproxy is None else _haproxy(status.haproxy, facts),
         nodes=None if status.nodes is None else _nodes(status.nodes, now),
         hooks=[_hook(hook, now) for hook in status.hooks],
         records=[record_reply(record) for record in status.records],
@@ -166,11 +169,11 @@ def _path(path: PathStatus, now: Moment) -> pb.Path:
     )
 
 
-def _haproxy(haproxy: BackendsStatus) -> pb.Haproxy:
+def _haproxy(haproxy: BackendsStatus, facts: RuntimeFacts) -> pb.Haproxy:
     return pb.Haproxy(
         reachable=haproxy.reachable,
-        wanted=map(_backend, haproxy.wanted),
-        seen=map(_backend, haproxy.seen),
+        wanted=[_backend(backend, {}) for backend in haproxy.wanted],
+        seen=[_backend(backend, facts.traffic) for backend in haproxy.seen],
         trouble=haproxy.trouble,
         file=haproxy.file,
         file_trouble=haproxy.file_trouble,
@@ -212,20 +215,35 @@ def _node(node: NodeStatus, now: Moment) -> pb.AppNode:
     )
 
 
-def _backend(backend: Backend) -> pb.Backend:
+def _backend(backend: Backend, traffic: Mapping[tuple[str, str], Traffic]) -> pb.Backend:
     # A status is made in the loop, up to five times a second for each who watches.
-    servers = [server_reply(server) for server in backend.servers[:MOST_SERVERS]]
+    servers = [
+        server_reply(server, traffic.get((backend.name, server.name)))
+        for server in backend.servers[:MOST_SERVERS]
+    ]
     return pb.Backend(name=backend.name, servers=servers, count=len(backend.servers))
 
 
-def server_reply(server: Server) -> pb.Server:
-    """Return ``server`` as it is told."""
+def server_reply(server: Server, traffic: Traffic | None = None) -> pb.Server:
+    """Return ``server`` as it is told, with what it does where HAProxy has told that."""
     return pb.Server(
         name=server.name,
         address=str(server.address),
         port=server.port,
         weight=server.weight,
         check=server.check,
+        traffic=None if traffic is None else _traffic(traffic),
+    )
+
+
+def _traffic(traffic: Traffic) -> pb.Traffic:
+    return pb.Traffic(
+        status=traffic.status,
+        sessions=traffic.sessions,
+        sessions_per_s=traffic.sessions_per_s,
+        sessions_total=traffic.sessions_total,
+        bytes_in=traffic.bytes_in,
+        bytes_out=traffic.bytes_out,
     )
 
 

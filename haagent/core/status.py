@@ -130,6 +130,20 @@ class BackendsStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What HAProxy counts of a server, as whoever asks it knows."""
+
+    status: str
+    """As HAProxy judges it: ``UP``, ``DOWN``, ``MAINT``, ``no check``."""
+    sessions: int
+    """Open now."""
+    sessions_per_s: int
+    sessions_total: int
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HookStatus:
     """How a hook ended last."""
 

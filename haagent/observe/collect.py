@@ -17,6 +17,7 @@ from haagent.core.status import (
     PeerStatus,
     ServiceStatus,
     Status,
+    Traffic,
 )
 from haagent.core.units import DurationNs, Moment, MonoNs, between
 from haagent.observe.facts import (
@@ -32,6 +33,7 @@ from haagent.observe.facts import (
     PathFacts,
     PeerFacts,
     ProcessFacts,
+    ServerFacts,
     ServiceFacts,
 )
 
@@ -50,6 +52,8 @@ class Surroundings:
     lateness: LatenessFacts
     configuration: ConfigurationFacts
     process: ProcessFacts
+    traffic: Mapping[tuple[str, str], Traffic]
+    """Of HAProxy's servers, by backend and server: of some, when there are many."""
 
 
 def facts_of(status: Status, now: Moment, around: Surroundings) -> Facts:
@@ -65,7 +69,7 @@ def facts_of(status: Status, now: Moment, around: Surroundings) -> Facts:
         fence=around.fence.value,
         groups=tuple(_group(group, now, around) for group in status.groups),
         peers=tuple(_peer(peer, now) for peer in status.peers),
-        haproxy=None if status.haproxy is None else _haproxy(status.haproxy),
+        haproxy=None if status.haproxy is None else _haproxy(status.haproxy, around),
         services=() if status.nodes is None else tuple(map(_service, status.nodes.services)),
         alarms=tuple(_alarms(status.alarms)),
         datagrams=around.datagrams,
@@ -122,7 +126,7 @@ def _path(path: PathStatus, now: Moment) -> PathFacts:
     )
 
 
-def _haproxy(haproxy: BackendsStatus) -> HAProxyFacts:
+def _haproxy(haproxy: BackendsStatus, around: Surroundings) -> HAProxyFacts:
     seen = {backend.name: len(backend.servers) for backend in haproxy.seen}
     return HAProxyFacts(
         reachable=haproxy.reachable,
@@ -131,6 +135,21 @@ def _haproxy(haproxy: BackendsStatus) -> HAProxyFacts:
             BackendFacts(name=each.name, wanted=len(each.servers), seen=seen.get(each.name, 0))
             for each in haproxy.wanted
         ),
+        servers=tuple(_server(*each) for each in around.traffic.items()),
+    )
+
+
+def _server(server: tuple[str, str], traffic: Traffic) -> ServerFacts:
+    backend, name = server
+    return ServerFacts(
+        backend=backend,
+        name=name,
+        # With a word more while its checks begin to say otherwise: ``UP 1/3``.
+        up=traffic.status.startswith(("UP", "no check")),
+        sessions=traffic.sessions,
+        sessions_total=traffic.sessions_total,
+        bytes_in=traffic.bytes_in,
+        bytes_out=traffic.bytes_out,
     )
 
 

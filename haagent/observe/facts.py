@@ -78,6 +78,21 @@ class BackendFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What HAProxy counts of one server."""
+
+    backend: str
+    name: str
+    up: bool
+    """Whether it gets requests."""
+    sessions: int
+    """Open now."""
+    sessions_total: int
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HAProxyFacts:
     """The local HAProxy."""
 
@@ -85,6 +100,8 @@ class HAProxyFacts:
     in_sync: bool
     """Whether it has what is wanted."""
     backends: tuple[BackendFacts, ...]
+    servers: tuple[ServerFacts, ...]
+    """The first of each backend, of those of which HAProxy has told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Names, units and labels by Prometheus' rules (prometheus.io/docs/practices/naming); what they mean
 is in ``docs/monitoring.md``.  How many series there are depends on the groups, peers, paths and
-backends of the configuration, and never on how many servers or app nodes there are.
+backends of the configuration, and never on how many app nodes there are; of the servers of each
+backend there are some at most.
 """
 
 from collections.abc import Iterator, Mapping
@@ -231,6 +232,38 @@ def _haproxy(haproxy: HAProxyFacts) -> Iterator[Metric]:
         "haagent_backend_servers_seen",
         "How many servers HAProxy was last seen to have in the backend.",
         *(({"backend": each.name}, each.seen) for each in haproxy.backends),
+    )
+    yield from _servers(haproxy)
+
+
+def _servers(haproxy: HAProxyFacts) -> Iterator[Metric]:
+    each = [
+        ({"backend": server.backend, "server": server.name}, server) for server in haproxy.servers
+    ]
+    yield gauge(
+        "haagent_server_up",
+        "Whether HAProxy sends requests to the server.",
+        *((labels, server.up) for labels, server in each),
+    )
+    yield gauge(
+        "haagent_server_current_sessions",
+        "Sessions that are open with the server.",
+        *((labels, server.sessions) for labels, server in each),
+    )
+    yield counter(
+        "haagent_server_sessions",
+        "Sessions that the server has had, since HAProxy started.",
+        *((labels, server.sessions_total) for labels, server in each),
+    )
+    yield counter(
+        "haagent_server_bytes_in",
+        "Bytes that clients have sent to the server, since HAProxy started.",
+        *((labels, server.bytes_in) for labels, server in each),
+    )
+    yield counter(
+        "haagent_server_bytes_out",
+        "Bytes that the server has sent to clients, since HAProxy started.",
+        *((labels, server.bytes_out) for labels, server in each),
     )
 
 

@@ -1,7 +1,7 @@
 """The adapters of the local HAProxy as one: each gets what is wanted, and runs by itself."""
 
 import os
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 
 from haagent.adapters import programs
@@ -9,12 +9,13 @@ from haagent.adapters.haproxy.file import HAProxyFile
 from haagent.adapters.haproxy.inspection import inspect
 from haagent.adapters.haproxy.runtime import HAProxyRuntime
 from haagent.adapters.haproxy.thread import in_thread
+from haagent.adapters.haproxy.traffic import HAProxyTraffic
 from haagent.control import haagent_pb2 as pb
-from haagent.control.reply import server_reply
+from haagent.control.reply import MOST_SERVERS, server_reply
 from haagent.core.actions import Backend
 from haagent.core.events import Event
 from haagent.core.settings import HAProxySettings
-from haagent.core.status import BackendsStatus
+from haagent.core.status import BackendsStatus, Traffic
 from haagent.wire.haproxy.listing import Row
 from haagent.wire.haproxy.master import alerts
 from haagent.wire.haproxy.tables import Held
@@ -29,6 +30,7 @@ class HAProxy:
     def __init__(self, settings: HAProxySettings, post: Callable[[Event], None]) -> None:
         self._settings = settings
         self._runtime = HAProxyRuntime(settings.socket, post)
+        self._traffic = HAProxyTraffic(settings.socket, MOST_SERVERS)
         self._file = None
         if settings.file is not None:
             self._file = HAProxyFile(settings.file, settings.socket, _run, post)
@@ -36,8 +38,14 @@ class HAProxy:
     def want(self, backends: tuple[Backend, ...]) -> None:
         """Have exactly ``backends``, soon; the latest call counts."""
         self._runtime.want(backends)
+        self._traffic.want(backends)
         if self._file is not None:
             self._file.want(backends)
+
+    @property
+    def traffic(self) -> Mapping[tuple[str, str], Traffic]:
+        """What HAProxy has told last of what its servers do, by backend and server."""
+        return self._traffic.latest
 
     def reconfigure(self, settings: HAProxySettings) -> None:
         """Go by ``settings``: other servers; make the file anew, whose template may be another."""
@@ -70,7 +78,7 @@ class HAProxy:
     def runs(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         """Return what is to run for as long as the agent does."""
         file = [] if self._file is None else [self._file.run]
-        return [self._runtime.run, *file]
+        return [self._runtime.run, self._traffic.run, *file]
 
 
 def _server(row: Row, of_file: Collection[tuple[str, str]]) -> pb.HaproxyServer:

@@ -49,6 +49,7 @@ def answers(
             discards=frozen.discards,
             lateness=lateness_facts(lateness),
             configuration=telemetry.configuration,
+            traffic=frozen.traffic,
         )
         # What the kernel knows of the process is read in the thread.
         return lambda: encode(facts_of(seen, now, around(process=telemetry.process())))

@@ -496,6 +496,7 @@ class Daemon:
             fence=self._fence.level,
             fence_refused=self._fence.refused,
             checks=self._checks.runs(),
+            traffic={} if self._haproxy is None else self._haproxy.traffic,
         )
 
 

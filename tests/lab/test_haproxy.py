@@ -24,6 +24,13 @@ def test_the_list_follows_the_roles_and_who_is_alive(begin: Begin) -> None:
     await_servers(site, "lb1", EVERYWHERE | {"spare"})
     await_servers(site, "lb2", EVERYWHERE)
 
+    def health() -> dict[str, str]:
+        (backend,) = site.status("lb1").haproxy.seen
+        return {server.name: server.traffic.status for server in backend.servers}
+
+    well = dict.fromkeys(EVERYWHERE | {"spare"}, "UP")
+    site.lab.wait_until(lambda: health() == well, 15, "HAProxy finds all servers well")
+
     site.lab.faults.cut(site.cluster.balancers["lb1"])
     await_servers(site, "lb2", EVERYWHERE - {"lb1-local"} | {"spare"})
     # The host that was cut off goes on as master of its own; that is what best effort means.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from haagent.adapters.haproxy.exchange import exchange, explain
 from haagent.core.actions import Backend
 from haagent.wire.haproxy.listing import Row, rows
-from haagent.wire.haproxy.tables import read_health, read_table, show, show_health
+from haagent.wire.haproxy.tables import read_health, read_table, show, show_statistics
 
 
 def inspect(socket: str, backends: Sequence[Backend]) -> tuple[list[Row], str]:
@@ -16,7 +16,7 @@ def inspect(socket: str, backends: Sequence[Backend]) -> tuple[list[Row], str]:
         table, health = None, {}
         if not trouble:
             try:
-                state, stat = exchange(socket, [show(backend), show_health(backend)])
+                state, stat = exchange(socket, [show(backend), show_statistics(backend.name)])
                 table, health = read_table(state), read_health(stat)
             except OSError as error:
                 trouble = explain(error, socket)

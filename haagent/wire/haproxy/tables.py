@@ -5,7 +5,7 @@ versions.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from operator import itemgetter
@@ -85,9 +85,9 @@ def show(backend: Backend) -> str:
     return f"show servers state {backend.name}"
 
 
-def show_health(backend: Backend) -> str:
-    """Return the command whose answer :func:`read_health` reads; 4 is a server, -1 are all."""
-    return f"show stat {backend.name} 4 -1"
+def show_statistics(backend: str) -> str:
+    """Return the command whose answer :func:`statistics` reads; 4 is a server, -1 are all."""
+    return f"show stat {backend} 4 -1"
 
 
 class Tables:
@@ -129,16 +129,23 @@ def read_health(answer: str) -> dict[str, str]:
 
     Empty when the answer is no such table.
     """
+    rows = statistics(answer, _HEALTH)
+    return {name: f"{status} {check}".strip() for name, status, check in rows}
+
+
+def statistics(answer: str, columns: Collection[str]) -> Iterator[list[str]]:
+    """Yield these columns of each server; nothing when the answer is no such table."""
     head, *rows = answer.removeprefix("# ").splitlines() or [""]
     names = head.split(",")
-    if not set(_HEALTH) <= set(names):
-        return {}
-    places = [names.index(name) for name in _HEALTH]
+    if not set(columns) <= set(names):
+        return
+    places = [names.index(name) for name in columns]
     last = max(places)
-    # What is quoted, and may hold a comma, stands behind.
-    split = [row.split(",", last + 1) for row in rows]
-    found = ([cells[place] for place in places] for cells in split if len(cells) > last)
-    return {name: f"{status} {check}".strip() for name, status, check in found}
+    for row in rows:
+        # What is quoted, and may hold a comma, stands behind.
+        cells = row.split(",", last + 1)
+        if len(cells) > last:
+            yield [cells[place] for place in places]
 
 
 def read_process(answer: str) -> str:

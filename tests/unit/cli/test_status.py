@@ -37,6 +37,7 @@ from haagent.core.status import (
     RoleStatus,
     ServiceStatus,
     Status,
+    Traffic,
 )
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, milliseconds, seconds
 
@@ -244,6 +245,16 @@ FACTS = RuntimeFacts(
     checks={
         (group_id("web"), "gateway"): CheckRuns(
             runs=12, failed=4, text="no answer in 0.5 s [red]", age=milliseconds(250)
+        )
+    },
+    traffic={
+        ("app", "app1"): Traffic(
+            status="DOWN",
+            sessions=3,
+            sessions_per_s=40,
+            sessions_total=1200,
+            bytes_in=5_000,
+            bytes_out=99_000_000_000,
         )
     },
 )

@@ -7,7 +7,7 @@ from haagent.control.reply import MOST_SERVERS, RuntimeFacts, status_reply
 from haagent.core.actions import Backend, Server, Severity
 from haagent.core.identity import BootId, NodeId
 from haagent.core.settings import FenceLevel
-from haagent.core.status import Alarm, BackendsStatus, NodesStatus, Status
+from haagent.core.status import Alarm, BackendsStatus, NodesStatus, Status, Traffic
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, seconds
 
 NOW = Moment(MonoNs(seconds(100)), WallNs(0))
@@ -32,6 +32,7 @@ FACTS = RuntimeFacts(
     fence=FenceLevel.BPF,
     fence_refused=(),
     checks={},
+    traffic={},
 )
 
 
@@ -71,6 +72,24 @@ def test_a_status_has_the_first_servers_of_a_long_list_and_how_many_there_are() 
 
     for each in (told.wanted[0], told.seen[0]):
         assert (len(each.servers), each.count) == (MOST_SERVERS, MOST_SERVERS + 1)
+
+
+def test_what_a_server_does_is_told_of_what_haproxy_has_and_not_of_what_is_wanted() -> None:
+    server = Server(name="s", address=IPv4Address("192.0.2.1"), port=80, weight=1, check=True)
+    backends = (Backend("app", (server,)), Backend("other", (server,)))
+    haproxy = BackendsStatus(reachable=True, wanted=backends, seen=backends, trouble="")
+    traffic = Traffic(
+        status="UP", sessions=3, sessions_per_s=4, sessions_total=5, bytes_in=6, bytes_out=7
+    )
+    facts = replace(FACTS, traffic={("app", "s"): traffic})
+
+    told = status_reply(replace(STATUS, haproxy=haproxy), NOW, facts).haproxy
+
+    (app,), (other,) = (backend.servers for backend in told.seen)
+    assert (app.traffic.status, app.traffic.sessions, app.traffic.sessions_per_s) == ("UP", 3, 4)
+    assert (app.traffic.sessions_total, app.traffic.bytes_in, app.traffic.bytes_out) == (5, 6, 7)
+    assert not other.HasField("traffic")
+    assert not any(s.HasField("traffic") for backend in told.wanted for s in backend.servers)
 
 
 def test_no_configured_app_nodes_are_absent_and_not_empty() -> None:

@@ -13,6 +13,7 @@ from haagent.observe.facts import (
     PathFacts,
     PeerFacts,
     ProcessFacts,
+    ServerFacts,
     ServiceFacts,
 )
 
@@ -85,6 +86,17 @@ FACTS = Facts(
         reachable=True,
         in_sync=False,
         backends=(BackendFacts(name="app", wanted=10_000, seen=9_999),),
+        servers=(
+            ServerFacts(
+                backend="app",
+                name="app1",
+                up=True,
+                sessions=3,
+                sessions_total=1200,
+                bytes_in=5_000,
+                bytes_out=99_000_000_000,
+            ),
+        ),
     ),
     services=(ServiceFacts(name="shop", serving=9_990, unhealthy=4, held=3, dead=2, left=1),),
     alarms=(AlarmFacts(kind="path.down", severity="warning", count=2),),

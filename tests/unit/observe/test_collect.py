@@ -6,6 +6,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
 from random import Random
 
+import pytest
+
 from haagent.core.actions import Backend, Server, Severity
 from haagent.core.agent import Agent
 from haagent.core.events import LinkChanged, Tick
@@ -18,10 +20,10 @@ from haagent.core.settings import (
     HeartbeatSettings,
     PathSettings,
 )
-from haagent.core.status import Alarm, BackendsStatus, PathStatus, PeerStatus, Status
+from haagent.core.status import Alarm, BackendsStatus, PathStatus, PeerStatus, Status, Traffic
 from haagent.core.units import DurationNs, Moment, MonoNs, WallNs, milliseconds, seconds
 from haagent.observe.collect import Surroundings, facts_of
-from haagent.observe.facts import AlarmFacts, BackendFacts, Facts, PathFacts
+from haagent.observe.facts import AlarmFacts, BackendFacts, Facts, PathFacts, ServerFacts
 from haagent.observe.metrics import STATES
 from tests.unit.observe.conftest import FACTS
 
@@ -42,6 +44,7 @@ AROUND = Surroundings(
     lateness=FACTS.lateness,
     configuration=FACTS.configuration,
     process=FACTS.process,
+    traffic={},
 )
 NOW = Moment(MonoNs(seconds(100)), WallNs(0))
 
@@ -167,6 +170,26 @@ def test_ages_of_a_peer_are_seconds_and_never_negative() -> None:
             heard_age_s=30.0,
             loss_ratio=None,
             round_trip_s=None,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "up"), [("UP", True), ("UP 1/3", True), ("no check", True), ("DOWN", False)]
+)
+def test_a_server_is_up_while_haproxy_sends_requests_to_it(word: str, up: bool) -> None:
+    traffic = Traffic(
+        status=word, sessions=3, sessions_per_s=40, sessions_total=9, bytes_in=8, bytes_out=7
+    )
+    haproxy = BackendsStatus(reachable=True, wanted=(), seen=(), trouble="")
+    around = replace(AROUND, traffic={("app", "a"): traffic})
+
+    told = facts_of(replace(status(), haproxy=haproxy), NOW, around).haproxy
+
+    assert told is not None
+    assert told.servers == (
+        ServerFacts(
+            backend="app", name="a", up=up, sessions=3, sessions_total=9, bytes_in=8, bytes_out=7
         ),
     )
 

@@ -101,6 +101,16 @@ def test_ten_thousand_servers_and_app_nodes_make_no_more_series_than_none() -> N
     assert of("haagent_nodes")['{service="shop",standing="dead"}'] == 2
 
 
+def test_what_haproxy_counts_is_told_by_backend_and_server() -> None:
+    app1 = '{backend="app",server="app1"}'
+
+    assert of("haagent_server_up") == {app1: 1}
+    assert of("haagent_server_current_sessions") == {app1: 3}
+    assert of("haagent_server_sessions_total") == {app1: 1200}
+    assert of("haagent_server_bytes_in_total") == {app1: 5_000}
+    assert of("haagent_server_bytes_out_total") == {app1: 99_000_000_000}
+
+
 def test_every_metric_has_a_help_text_that_is_a_sentence() -> None:
     families = [*text_string_to_metric_families(exposition(FACTS).decode())]
 

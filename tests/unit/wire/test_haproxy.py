@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 
 from haagent.core.actions import Backend, Server
 from haagent.core.events import BackendsObserved
+from haagent.core.status import Traffic
 from haagent.wire.haproxy.changes import Change, Stage, in_order, is_urgent, observe, plan
 from haagent.wire.haproxy.framing import (
     MAX_BATCH_BYTES,
@@ -28,6 +29,7 @@ from haagent.wire.haproxy.tables import (
     read_table,
     show,
 )
+from haagent.wire.haproxy.traffic import read_traffic
 
 HEADER = (
     "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight"
@@ -168,6 +170,35 @@ def test_haproxys_own_word_and_last_check_are_told_of_each_server() -> None:
 @pytest.mark.parametrize("answer", ["", "No such proxy.", "# pxname,svname\napp,a1\n"])
 def test_what_is_no_table_tells_of_no_health(answer: str) -> None:
     assert read_health(answer) == {}
+
+
+STATISTICS = (
+    "# pxname,svname,scur,stot,bin,bout,status,weight,rate,last_chk,\n"
+    'app,a1,3,1200,5000,99000000000,UP,1,40,"fine, thanks",\n'
+    "app,a2,0,0,0,0,DOWN 1/2,1,0,,\n"
+)
+
+
+def test_what_haproxy_counts_of_a_server_is_told_of_those_that_are_asked_for() -> None:
+    assert read_traffic(STATISTICS, {"a1"}) == {
+        "a1": Traffic(
+            status="UP",
+            sessions=3,
+            sessions_per_s=40,
+            sessions_total=1200,
+            bytes_in=5000,
+            bytes_out=99_000_000_000,
+        )
+    }
+    assert read_traffic(STATISTICS, {"a2"})["a2"].status == "DOWN 1/2"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "No such proxy.", STATISTICS.replace("rate", "pace"), STATISTICS.replace("1200", "")],
+)
+def test_what_is_no_table_of_numbers_tells_of_no_traffic(answer: str) -> None:
+    assert read_traffic(answer, {"a1"}) == {}
 
 
 def test_a_process_is_known_by_number_and_start() -> None:
