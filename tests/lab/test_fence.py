@@ -260,7 +260,7 @@ def test_busy_processors_let_no_lease_end(begin: Begin, level: str) -> None:
     burners = [burner(site.cluster.apps[name]) for name in ("app1", "app2") * 2]
 
     began = time.monotonic_ns()
-    witness.wait(20, began)
+    witness.wait(10, began)
 
     assert all(each.running for each in burners)
     # What the address without a fence loses too is for want of a processor.

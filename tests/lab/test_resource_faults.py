@@ -323,7 +323,8 @@ def test_a_master_whose_only_address_is_refused_gives_way_and_comes_back(begin: 
 
 # Others who change what is theirs, without a pause.
 
-STORM_S = 10
+STORM_S = 5
+"""Eight leases."""
 
 
 @BOTH_GUARDS
