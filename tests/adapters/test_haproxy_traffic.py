@@ -7,6 +7,9 @@ from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest
+
+from haagent.adapters.haproxy.exchange import first_lines
 from haagent.adapters.haproxy.traffic import HAProxyTraffic
 from haagent.core.actions import Backend, Server
 from tests.adapters import conftest
@@ -87,3 +90,22 @@ def test_nothing_is_told_while_haproxy_hangs_or_is_not_there(pair: Pair, tmp_pat
 
     with started(haproxy):
         asyncio.run(story())
+
+
+def test_of_an_answer_that_does_not_end_the_first_lines_are_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "long.sock")
+
+    async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"show stat\n"
+        writer.write(b"# head,\none,\ntwo,\nthr")  # And no more, ever.
+        await reader.read()
+        writer.close()
+
+    async def story() -> None:
+        async with await asyncio.start_unix_server(tell, path):
+            lines = await asyncio.to_thread(first_lines, path, "show stat", 3)
+            assert lines == "# head,\none,\ntwo,\n"
+            with pytest.raises(TimeoutError):
+                await asyncio.to_thread(first_lines, path, "show stat", 4)
+
+    asyncio.run(story())

@@ -1,6 +1,6 @@
 """``python -m tests.bench.haproxy_client SOCKET COUNT IDLE``: a long list through the Runtime API.
 
-Runs the adapter of the agent in a loop that has something to do every 10 ms, in a process that is
+Runs the adapters of the agent in a loop that has something to do every 10 ms, in a process that is
 settled as the agent's is, and prints for each change how long HAProxy took to have it, and how late
 the loop was meanwhile, as JSON.
 """
@@ -15,6 +15,8 @@ from ipaddress import IPv4Address
 
 from haagent.adapters import clock, process
 from haagent.adapters.haproxy.runtime import HAProxyRuntime
+from haagent.adapters.haproxy.traffic import HAProxyTraffic
+from haagent.control.reply import MOST_SERVERS
 from haagent.core.actions import Backend, Server
 from haagent.core.events import BackendsObserved, Event
 from haagent.core.units import MonoNs, later, milliseconds
@@ -45,12 +47,13 @@ class Beats:
 
 
 class Runtime:
-    """The adapter, and what it has seen last."""
+    """The adapters, and what the one has seen last."""
 
     def __init__(self, socket: str) -> None:
         self._seen: BackendsObserved | None = None
         self._arrived = asyncio.Event()
         self.adapter = HAProxyRuntime(socket, self._post)
+        self.traffic = HAProxyTraffic(socket, MOST_SERVERS)
 
     def _post(self, event: Event) -> None:
         assert isinstance(event, BackendsObserved)
@@ -61,6 +64,7 @@ class Runtime:
         """Return when HAProxy has been seen to have just this."""
         good = BackendsObserved(reachable=True, backends=backends, trouble="")
         self.adapter.want(backends)
+        self.traffic.want(backends)
         while self._seen != good:
             self._arrived.clear()
             await self._arrived.wait()
@@ -69,7 +73,7 @@ class Runtime:
 async def main(socket: str, count: int, idle_s: float) -> list[dict[str, object]]:
     """Return a row for each change, and one for the time in which nothing changes."""
     runtime, beats = Runtime(socket), Beats()
-    running = asyncio.create_task(runtime.adapter.run())
+    running = asyncio.gather(runtime.adapter.run(), runtime.traffic.run())
     rows: list[dict[str, object]] = []
 
     def row(what: str, begun: float, spent: float) -> None:

@@ -6,6 +6,7 @@ What this module does not do: run in an event loop; it waits.
 import socket
 import time
 from collections.abc import Sequence
+from math import inf
 
 from haagent.wire.haproxy.framing import replies, request
 
@@ -29,8 +30,21 @@ def exchange(path: str, commands: Sequence[str]) -> list[str]:
     return answers
 
 
-def ask(path: str, text: bytes, timeout_s: float = EXCHANGE_S) -> bytes:
+def first_lines(path: str, command: str, most: int) -> str:
+    """Return at most so many lines of the answer to ``command``; the rest is not awaited.
+
+    However long a list is, that costs neither side more.
+
+    Raises: OSError, with TimeoutError.
+    """
+    lines = ask(path, command.encode() + b"\n", lines=most).splitlines(keepends=True)
+    return b"".join(line for line in lines[:most] if line.endswith(b"\n")).decode(errors="replace")
+
+
+def ask(path: str, text: bytes, timeout_s: float = EXCHANGE_S, *, lines: float = inf) -> bytes:
     """Return all that the socket at ``path`` says to ``text`` until it closes the connection.
+
+    Or until so many ``lines`` have come.
 
     Raises: OSError, with TimeoutError.
     """
@@ -40,7 +54,7 @@ def ask(path: str, text: bytes, timeout_s: float = EXCHANGE_S) -> bytes:
         connection.connect(path)
         connection.sendall(text)
         data = bytearray()
-        while part := _receive(connection, deadline):
+        while data.count(b"\n") < lines and (part := _receive(connection, deadline)):
             data += part
             if len(data) > MAX_ANSWER_BYTES:
                 raise ConnectionError("the answer is too long to be HAProxy's")

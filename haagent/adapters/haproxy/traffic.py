@@ -1,21 +1,19 @@
 """Asks HAProxy every second what its servers do, for those who look on.
 
-Nothing is decided by it.  A list that takes long to tell is asked for less often, and where
-HAProxy does not answer nothing is told.
+Nothing is decided by it.  Of a long list only the beginning is read; many backends are asked less
+often, and where HAProxy does not answer nothing is told.
 
 What this module does not do: change HAProxy, or say why it does not answer (``runtime``).
 """
 
 import time
 from collections.abc import Mapping
-from itertools import islice
 from threading import Event as Flag
 
-from haagent.adapters.haproxy.exchange import exchange
+from haagent.adapters.haproxy.exchange import first_lines
 from haagent.adapters.haproxy.thread import in_thread
 from haagent.core.actions import Backend
 from haagent.core.status import Traffic
-from haagent.wire.haproxy.framing import batches
 from haagent.wire.haproxy.tables import show_statistics
 from haagent.wire.haproxy.traffic import read_traffic
 
@@ -31,7 +29,7 @@ class HAProxyTraffic:
     """See the module docstring.  To be used in one event loop."""
 
     def __init__(self, socket_path: str, most: int) -> None:
-        """``most``: servers of each backend of which it is told, the first that are wanted."""
+        """``most``: servers of each backend of which it is told, the first that HAProxy has."""
         self._path = socket_path
         self._most = most
         self._wanted: tuple[Backend, ...] = ()
@@ -40,7 +38,7 @@ class HAProxyTraffic:
         """By backend and server; never changed, but replaced."""
 
     def want(self, backends: tuple[Backend, ...]) -> None:
-        """Ask for the servers of ``backends``; the latest call counts."""
+        """Ask about ``backends``; the latest call counts."""
         self._wanted = backends
 
     async def run(self) -> None:
@@ -60,14 +58,9 @@ class HAProxyTraffic:
                 pause_s = min(max(POLL_S, took_s / SHARE), LONGEST_S)
 
     def _ask(self) -> dict[tuple[str, str], Traffic]:
-        wanted = {
-            backend.name: {server.name for server in islice(backend.servers, self._most)}
-            for backend in self._wanted
-        }
-        asked = batches(map(show_statistics, wanted))
-        answers = [answer for batch in asked for answer in exchange(self._path, batch)]
-        return {
-            (backend, server): traffic
-            for (backend, names), answer in zip(wanted.items(), answers, strict=True)
-            for server, traffic in read_traffic(answer, names).items()
-        }
+        found: dict[tuple[str, str], Traffic] = {}
+        for backend in self._wanted:
+            answer = first_lines(self._path, show_statistics(backend.name), 1 + self._most)
+            for server, traffic in read_traffic(answer).items():
+                found[backend.name, server] = traffic
+        return found
