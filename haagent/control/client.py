@@ -219,6 +219,6 @@ def _reason(error: grpc.RpcError, socket_path: Path, timeout_s: float) -> str:
         case grpc.StatusCode.DEADLINE_EXCEEDED | grpc.StatusCode.CANCELLED:
             return f"{socket_path}: no answer within {timeout_s:g} s"
         case grpc.StatusCode.UNAVAILABLE:
-            return f"{socket_path}: the agent closed the connection"
+            return f"{socket_path}: the agent closed the connection: it has ended, or has too many"
         case code:
             return f"{socket_path}: {code.name.lower()}: {error.details()}"

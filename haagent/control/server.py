@@ -34,14 +34,21 @@ LONGEST_PAUSE_S = 1.0
 _GRACE_S = 0.5
 """For what a client has yet to read when the agent ends; one that reads takes none of it."""
 
-_MAX_CALLS = 32
+MOST_CONNECTIONS = 64
+MOST_CALLS = 8
+"""Of one connection: who keeps his calls open holds up nobody but himself."""
+
+MOST_FOLLOWERS = 48
+"""Calls that do not end by themselves; the connections beyond are for those that do."""
+
 _OPTIONS = (
     # Requests are a few bytes; more is a mistake or an attack.
     ("grpc.max_receive_message_length", 4096),
-    # File descriptors are the daemon's own too: more connections than calls help nobody.
-    ("grpc.max_allowed_incoming_connections", _MAX_CALLS),
+    # File descriptors are the daemon's own too.
+    ("grpc.max_allowed_incoming_connections", MOST_CONNECTIONS),
+    ("grpc.max_concurrent_streams", MOST_CALLS),
     ("grpc.server_handshake_timeout_ms", 2_000),
-    ("grpc.max_connection_idle_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 5_000),
 )
 
 SteerRequest: TypeAlias = pb.DrainRequest | pb.UndrainRequest | pb.PauseRequest | pb.ResumeRequest
@@ -83,7 +90,7 @@ class ControlServer:
         Raises: OSError when the socket cannot be made, with EADDRINUSE when another
         process answers on it.
         """
-        server = aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
+        server = aio.server(options=_OPTIONS)
         pb_grpc.add_AgentServicer_to_server(self._agent, server)
         _bind(server, self._socket_path)
         starting = asyncio.create_task(server.start())
@@ -130,6 +137,7 @@ class _Agent(pb_grpc.AgentServicer):
         self._calls = calls
         self._change = asyncio.Event()
         self._closing = asyncio.Event()
+        self._followers = 0
 
     def changed(self) -> None:
         # Each change has an event of its own, so that every Watch wakes for it once
@@ -148,9 +156,10 @@ class _Agent(pb_grpc.AgentServicer):
         return self._view()
 
     async def Watch(  # noqa: N802 - the name in haagent.proto
-        self, _request: pb.WatchRequest, _context: _Context
+        self, _request: pb.WatchRequest, context: _Context
     ) -> AsyncIterator[pb.StatusReply]:
         """Yield the view; a client that does not read stops its own stream at the yield."""
+        await self._follow(context)
         while not self._closing.is_set():
             change = self._change
             yield self._view()
@@ -208,11 +217,25 @@ class _Agent(pb_grpc.AgentServicer):
             yield part
 
     async def Events(  # noqa: N802 - the name in haagent.proto
-        self, request: pb.EventsRequest, _context: _Context
+        self, request: pb.EventsRequest, context: _Context
     ) -> AsyncIterator[pb.EventsReply]:
         """Yield the parts; a client that does not read stops its own stream at the yield."""
+        await self._follow(context)
         async for part in self._calls.events(request, self._closing):
             yield part
+
+    async def _follow(self, context: _Context) -> None:
+        """Take a place among those who follow, until the call is over; end it where none is."""
+        if self._followers >= MOST_FOLLOWERS:
+            text = f"{MOST_FOLLOWERS} others follow already"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        self._followers += 1
+        # Not at the end of the generator: one that is left at a yield ends when it is collected.
+        # To the stub no function is a callback.
+        context.add_done_callback(self._unfollow)  # type: ignore[arg-type]
+
+    def _unfollow(self, _context: _Context) -> None:
+        self._followers -= 1
 
 
 async def _wait(event: asyncio.Event, at_most_s: float) -> None:

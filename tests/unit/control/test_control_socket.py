@@ -38,6 +38,8 @@ from haagent.control.client import (
 from haagent.control.explanation import UnknownGroupError
 from haagent.control.server import (
     LONGEST_PAUSE_S,
+    MOST_CONNECTIONS,
+    MOST_FOLLOWERS,
     SHORTEST_PAUSE_S,
     Calls,
     ControlServer,
@@ -284,9 +286,10 @@ def test_connections_beyond_the_limit_are_closed(path: Path) -> None:
     hello = HTTP2_PREFACE + b"\0\0\0\4" + bytes(5)  # An empty SETTINGS frame.
 
     def crowd_out() -> int:
-        """Return how many of 40 well-behaved connections are closed within five seconds."""
+        """Return how many of well-behaved connections, 8 too many, are closed in five seconds."""
         with ExitStack() as clients:
-            crowd = {clients.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(40)}
+            many = range(MOST_CONNECTIONS + 8)
+            crowd = {clients.enter_context(socket.socket(socket.AF_UNIX)) for _ in many}
             for client in crowd:
                 client.connect(str(path))
                 with suppress(ConnectionError):
@@ -308,6 +311,114 @@ def test_connections_beyond_the_limit_are_closed(path: Path) -> None:
         async with serving(path, lb1):
             assert await asyncio.to_thread(crowd_out) == 8
             await until_answered(path)
+
+    asyncio.run(story())
+
+
+def connected(path: Path, clients: ExitStack) -> pb_grpc.AgentStub:
+    """A client with a connection of its own, until ``clients`` ends."""
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    return pb_grpc.AgentStub(
+        clients.enter_context(grpc.insecure_channel(f"unix:{path}", options=own))
+    )
+
+
+def test_a_hundred_watches_that_nobody_reads_hold_up_their_own_connection_alone(
+    path: Path,
+) -> None:
+    large = pb.StatusReply(node="lb1", cluster="x" * 300_000)
+
+    async def story() -> None:
+        async with serving(path, lambda: large) as server:
+            with ExitStack() as clients:
+                deaf = connected(path, clients)
+                watches = [deaf.Watch(pb.WatchRequest())]
+                await asyncio.to_thread(next, watches[0])
+                watches += [deaf.Watch(pb.WatchRequest()) for _ in range(99)]
+                for _ in range(3):
+                    server.changed()
+                    assert await node_at(path) == "lb1"
+                for watch in watches:
+                    watch.cancel()
+
+    asyncio.run(story())
+
+
+def test_those_who_follow_leave_room_for_calls_that_end(path: Path) -> None:
+    def follow(clients: ExitStack) -> str:
+        """Return why one more cannot watch; empty where it can, and does."""
+        watch = connected(path, clients).Watch(pb.WatchRequest())
+        clients.callback(watch.cancel)
+        try:
+            next(watch)
+        except grpc.RpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        return ""
+
+    async def story() -> None:
+        full = f"RESOURCE_EXHAUSTED: {MOST_FOLLOWERS} others follow already"
+        async with serving(path, lb1):
+            with ExitStack() as clients:
+                for _ in range(MOST_FOLLOWERS):
+                    assert await asyncio.to_thread(follow, clients) == ""
+
+                assert await asyncio.to_thread(follow, clients) == full
+                assert await node_at(path) == "lb1"
+            with ExitStack() as clients:
+                async with asyncio.timeout(10):
+                    # Those who have gone make room as soon as it is noticed.
+                    while (answer := await asyncio.to_thread(follow, clients)) == full:
+                        pass
+                assert answer == ""
+
+    asyncio.run(story())
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2 (RFC 9113, 4.1)."""
+    head = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big")
+    return head + payload
+
+
+def field(name: bytes, value: bytes) -> bytes:
+    """A header field as it stands, of less than 127 bytes each (RFC 7541, 6.2.2)."""
+    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+SETTINGS = HTTP2_PREFACE + frame(4, 0, 0, b"")
+CALL = b"".join(
+    field(name, value)
+    for name, value in (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", STATUS.encode()),
+        (b":authority", b"agent"),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+    )
+)
+MANY_FIELDS = [field(b"x-%d" % number, b"x" * 120) for number in range(8_000)]
+OPEN_ENDED = b"".join(frame(1, 4, stream, CALL) for stream in range(1, 41, 2))
+ENDLESS = frame(1, 0, 1, CALL) + b"".join(
+    frame(9, 0, 1, b"".join(MANY_FIELDS[at : at + 100])) for at in range(0, 8_000, 100)
+)
+
+
+@pytest.mark.parametrize("bytes_", [OPEN_ENDED, ENDLESS], ids=["calls", "header of 1 MB"])
+def test_what_is_begun_and_never_ended_holds_up_nobody_else(path: Path, bytes_: bytes) -> None:
+    def begin(clients: ExitStack) -> None:
+        for _ in range(8):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.settimeout(10)
+            client.connect(str(path))
+            with suppress(ConnectionError):  # It need not listen to that.
+                client.sendall(SETTINGS + bytes_)
+
+    async def story() -> None:
+        async with serving(path, lb1):
+            with ExitStack() as clients:
+                await asyncio.to_thread(begin, clients)
+                assert await node_at(path) == "lb1"
 
     asyncio.run(story())
 
