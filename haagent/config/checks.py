@@ -15,7 +15,7 @@ from haagent.config.hooks import hook_contradictions, hook_doubts
 from haagent.config.http import listener_contradictions
 from haagent.config.model import File
 from haagent.config.nodes import node_contradictions, node_doubts
-from haagent.config.notifications import notification_contradictions
+from haagent.config.notifications import notification_contradictions, notification_doubts
 from haagent.config.problems import Place, Problem
 from haagent.config.rules import host_name, once, repeated, routed_groups
 from haagent.config.values import Profile
@@ -57,6 +57,7 @@ def doubts(document: Document) -> Iterator[Problem]:
     yield from check_doubts(document)
     yield from hook_doubts(document)
     yield from node_doubts(document)
+    yield from notification_doubts(document)
     virtual = {address for _, address in _virtual_addresses(document)}
     for place, endpoint in document.select(f"{_SERVERS}.address", addresses.endpoint):
         if endpoint.address in virtual:

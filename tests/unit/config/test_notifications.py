@@ -104,3 +104,18 @@ def test_a_file_that_is_missing_or_open_to_others_is_lacking(tmp_path: Path) -> 
         f"{tmp_path}/open: others may use it (mode 0644): chmod 600 {tmp_path}/open",
         f"{tmp_path}/gone: cannot be read: No such file or directory",
     ]
+
+
+def test_a_kind_that_no_record_has_is_a_warning_with_the_nearest(tmp_path: Path) -> None:
+    kinds = "[peer.ded, 'peers.*', '*.cleard', x.y, peer.dead, 'peer.*', '*.cleared', '*']"
+    (tmp_path / "urls").touch(mode=0o600)
+    (tmp_path / "haagent.yml").write_text(f"{GOOD}  - {{urls_file: urls, kinds: {kinds}}}\n")
+
+    warnings = load(tmp_path / "haagent.yml").warnings
+    told = [w.text for w in warnings if "kinds" in w.place]
+    assert told == [
+        "no record is of kind 'peer.ded', did you mean 'peer.dead'?",
+        "no record is of kind 'peers.*', did you mean 'peer.*'?",
+        "no record is of kind '*.cleard'",
+        "no record is of kind 'x.y'",
+    ]
