@@ -139,7 +139,7 @@ def test_what_one_of_two_paths_loses_is_told_of_that_path_alone(begin: Begin) ->
         )
 
     site.lab.wait_until(all_are_known, 20, "loss and round trip of each path")
-    assert all(0 < path.round_trip_us < 100_000 for path in paths("lb1").values())
+    assert all(0 < path.round_trip_us < 1_000_000 for path in paths("lb1").values())
     assert paths("lb2")["eth1"].loss_permille == 0
 
     # Each tenth, and not one of ten by chance: the share is to be what it says.
@@ -152,7 +152,8 @@ def test_what_one_of_two_paths_loses_is_told_of_that_path_alone(begin: Begin) ->
         lambda: 50 <= paths("lb2")["eth1"].loss_permille <= 150, 30, "a tenth is lost on eth1"
     )
 
-    assert paths("lb2")["eth0"].loss_permille == 0
+    # A stall of the sender just after a copy was lost on eth1 counts on eth0 as well (ADR 0035).
+    assert paths("lb2")["eth0"].loss_permille < 30
     assert [path.loss_permille for path in paths("lb1").values()] == [0, 0]
 
 
