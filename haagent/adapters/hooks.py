@@ -163,7 +163,7 @@ def _run(action: RunHook, stop: int) -> Ended:
     timeout_s = hook.timeout / 1e9
     if hook.url:
         request = {"url": hook.url, "body": body}
-        return run_module("webhook", request, timeout_s=timeout_s, stop=stop)
+        return run_module("adapters.webhook", request, timeout_s=timeout_s, stop=stop)
     return run(
         hook.command,
         stdin=f"{body}\n".encode(),

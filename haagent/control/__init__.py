@@ -3,4 +3,4 @@
 import os
 
 # Before gRPC is imported: its library would write lines of its own to stderr, among ours.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -657,3 +657,51 @@ class Discards(_message.Message):
     reason: str
     count: int
     def __init__(self, source: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class BusFrame(_message.Message):
+    __slots__ = ("hello", "question", "answer", "more", "cancel")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    hello: BusHello
+    question: BusQuestion
+    answer: BusAnswer
+    more: int
+    cancel: int
+    def __init__(self, hello: _Optional[_Union[BusHello, _Mapping]] = ..., question: _Optional[_Union[BusQuestion, _Mapping]] = ..., answer: _Optional[_Union[BusAnswer, _Mapping]] = ..., more: _Optional[int] = ..., cancel: _Optional[int] = ...) -> None: ...
+
+class BusHello(_message.Message):
+    __slots__ = ("cluster", "node", "node_id", "boot_id", "epoch")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    node: str
+    node_id: str
+    boot_id: str
+    epoch: int
+    def __init__(self, cluster: _Optional[str] = ..., node: _Optional[str] = ..., node_id: _Optional[str] = ..., boot_id: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class BusQuestion(_message.Message):
+    __slots__ = ("number", "events")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    events: EventsRequest
+    def __init__(self, number: _Optional[int] = ..., events: _Optional[_Union[EventsRequest, _Mapping]] = ...) -> None: ...
+
+class BusAnswer(_message.Message):
+    __slots__ = ("number", "events", "last", "refused")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    events: EventsReply
+    last: bool
+    refused: str
+    def __init__(self, number: _Optional[int] = ..., events: _Optional[_Union[EventsReply, _Mapping]] = ..., last: _Optional[bool] = ..., refused: _Optional[str] = ...) -> None: ...

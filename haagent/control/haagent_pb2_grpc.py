@@ -581,3 +581,81 @@ class Agent:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class PeerBusStub:
+    """Between agents: one ordered stream for each pair, over TCP with mutual TLS.  The agent with the
+    lower node id connects.  Each end's first frame is its hello.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Connect = channel.stream_stream(
+                '/haagent.v1.PeerBus/Connect',
+                request_serializer=haagent_dot_control_dot_haagent__pb2.BusFrame.SerializeToString,
+                response_deserializer=haagent_dot_control_dot_haagent__pb2.BusFrame.FromString,
+                _registered_method=True)
+
+
+class PeerBusServicer:
+    """Between agents: one ordered stream for each pair, over TCP with mutual TLS.  The agent with the
+    lower node id connects.  Each end's first frame is its hello.
+    """
+
+    def Connect(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PeerBusServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Connect': grpc.stream_stream_rpc_method_handler(
+                    servicer.Connect,
+                    request_deserializer=haagent_dot_control_dot_haagent__pb2.BusFrame.FromString,
+                    response_serializer=haagent_dot_control_dot_haagent__pb2.BusFrame.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'haagent.v1.PeerBus', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('haagent.v1.PeerBus', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class PeerBus:
+    """Between agents: one ordered stream for each pair, over TCP with mutual TLS.  The agent with the
+    lower node id connects.  Each end's first frame is its hello.
+    """
+
+    @staticmethod
+    def Connect(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/haagent.v1.PeerBus/Connect',
+            haagent_dot_control_dot_haagent__pb2.BusFrame.SerializeToString,
+            haagent_dot_control_dot_haagent__pb2.BusFrame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -4,7 +4,7 @@ What this module does not do: keep it (``haagent.adapters.event_store``).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +64,7 @@ class History:
 
     async def replies(
         self, request: EventsRequest, closing: asyncio.Event
-    ) -> AsyncIterator[EventsReply]:
+    ) -> AsyncGenerator[EventsReply, None]:
         """Yield what is kept, and with ``follow`` what comes, until ``closing`` is set."""
         query = self._query(request)
         while not closing.is_set():

@@ -22,6 +22,7 @@ MAC_SIZE = 16
 _DIGEST_SIZE = 32
 _PEER = "peer"
 _NODE = "node"
+_BUS = "bus"
 
 
 def hkdf_sha256(key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
@@ -62,6 +63,14 @@ def derive_node_key(cluster_key: bytes, cluster: str, node: NodeId) -> bytes:
     Source: :func:`derive_key`, with the id of the node in 16 hexadecimal digits for the group.
     """
     return derive_key(cluster_key, cluster, f"{node:016x}", _NODE)
+
+
+def derive_bus_seed(cluster_key: bytes, cluster: str) -> bytes:
+    """Return the 32 bytes that the authority of the peer bus is made from.
+
+    Source: :func:`derive_key`, without a group.
+    """
+    return derive_key(cluster_key, cluster, "", _BUS)
 
 
 def node_mac(covered: bytes, key: bytes) -> bytes:

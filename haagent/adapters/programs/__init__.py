@@ -123,12 +123,12 @@ def run(
 
 
 def run_module(name: str, request: object, *, timeout_s: float, stop: int | None = None) -> Ended:
-    """Run the program ``haagent.adapters.name``, which reads ``request`` as JSON, as ourselves.
+    """Run the program ``haagent.name``, which reads ``request`` as JSON, as ourselves.
 
     Isolated: the directory that somebody starts the agent in has no say.
     """
     return run(
-        [sys.executable, "-I", "-m", f"haagent.adapters.{name}"],
+        [sys.executable, "-I", "-m", f"haagent.{name}"],
         stdin=json.dumps(request).encode(),
         timeout_s=timeout_s,
         user="root" if os.geteuid() == 0 else None,
