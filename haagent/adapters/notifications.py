@@ -153,9 +153,7 @@ class _Entry:
         if notice is not None:
             kind = _TYPES.get(notice.severity, "info")
             request |= {"title": notice.title, "body": notice.body, "type": kind}
-        ended = await in_thread(
-            lambda: run_module("adapters.notify", request, timeout_s=TIMEOUT_S)
-        )
+        ended = await in_thread(lambda: run_module("adapters.notify", request, timeout_s=TIMEOUT_S))
         failed, text = _read(ended)
         self._post(NotificationEnded(self._settings.urls_file, text))
         return not text, failed

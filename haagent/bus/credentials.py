@@ -3,13 +3,13 @@
 What this module does not do: say what a certificate holds (``haagent.bus.certificates``).
 """
 
-import asyncio
 import json
 from dataclasses import dataclass
 
 import grpc
 
 from haagent.adapters.programs import run_module
+from haagent.adapters.programs.in_thread import in_thread
 
 _TIMEOUT_S = 20.0
 """For a machine that is just starting everything."""
@@ -29,9 +29,7 @@ async def make_credentials(seed: bytes, cluster: str, node: str) -> Credentials:
     Raises: OSError; the text says why.
     """
     asked = {"seed": seed.hex(), "cluster": cluster, "node": node}
-    ended = await asyncio.to_thread(
-        lambda: run_module("bus.certificates", asked, timeout_s=_TIMEOUT_S)
-    )
+    ended = await in_thread(lambda: run_module("bus.certificates", asked, timeout_s=_TIMEOUT_S))
     try:
         made = json.loads(ended.output) if ended.ok else {}
         authority, chain, key = (

@@ -178,6 +178,9 @@ def _peers(reply: pb.StatusReply) -> Iterator[RenderableType]:
     yield indented(table)
     if paths.row_count:
         yield indented(paths)
+    for peer in reply.peers:
+        if peer.bus not in {"", "connected"}:
+            yield indented(Text(f"peer bus: {peer.name} {peer.bus}", "yellow"))
 
 
 def _round_trip(path: pb.Path) -> str:

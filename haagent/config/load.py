@@ -58,6 +58,8 @@ class Loaded:
     notifications: tuple[NotificationSettings, ...] = ()
     http: tuple[Endpoint, ...]
     """Where metrics and the like are served; empty: nowhere."""
+    bus_port: int | None
+    """Of TCP, for the peer bus; None: there is none."""
     doubts: tuple[Problem, ...]
     """What works but seldom as meant."""
     lacking: tuple[Problem, ...]
@@ -91,6 +93,7 @@ def load(path: Path) -> Loaded:
             notification_settings(section, home) for section in file.notifications or ()
         ),
         http=file.http.listen if file.http else (),
+        bus_port=file.bus.port if file.bus.enabled else None,
         doubts=tuple(doubts(document)),
         lacking=(
             *_lacking(document, key_file),

@@ -25,6 +25,9 @@ from haagent.core.settings import (
 )
 from haagent.core.units import DurationNs, milliseconds, seconds
 
+BUS_PORT = 6943
+"""Unless the file has another: the next after those of agents, of app nodes and of the examples."""
+
 Name: TypeAlias = Annotated[str, PlainValidator(values.name)]
 Text: TypeAlias = Annotated[str, PlainValidator(values.text)]
 HAProxyName: TypeAlias = Annotated[str, PlainValidator(values.haproxy_name)]
@@ -241,6 +244,11 @@ class HttpSection(Section):
     listen: Annotated[tuple[Listener, ...], Filled]
 
 
+class BusSection(Section):
+    enabled: Truth = True
+    port: Port = BUS_PORT
+
+
 class File(Section):
     node: Name | None = None
     cluster: Name
@@ -254,3 +262,4 @@ class File(Section):
     fence: FenceSection | None = None
     notifications: Annotated[tuple[NotificationSection, ...], Filled] | None = None
     http: HttpSection | None = None
+    bus: BusSection = BusSection()

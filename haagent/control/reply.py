@@ -61,6 +61,8 @@ class RuntimeFacts:
     """By group and name of the check; those that are made now."""
     traffic: Mapping[tuple[str, str], Traffic]
     """By backend and server, of those of which HAProxy has told."""
+    bus: Mapping[str, str]
+    """By name of each living peer: ``connected``, or why the peer bus does not reach it."""
 
 
 def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusReply:
@@ -74,7 +76,7 @@ def status_reply(status: Status, now: Moment, facts: RuntimeFacts) -> pb.StatusR
         cluster=status.cluster,
         alarms=[_alarm(alarm, now) for alarm in status.alarms],
         groups=[_group(group, now, facts) for group in status.groups],
-        peers=[_peer(peer, now) for peer in status.peers],
+        peers=[_peer(peer, now, facts) for peer in status.peers],
         haproxy=None if status.haproxy is None else _haproxy(status.haproxy, facts),
         nodes=None if status.nodes is None else _nodes(status.nodes, now),
         hooks=[_hook(hook, now) for hook in status.hooks],
@@ -146,7 +148,7 @@ def _role(role: RoleStatus, now: Moment) -> pb.Role:
     )
 
 
-def _peer(peer: PeerStatus, now: Moment) -> pb.Peer:
+def _peer(peer: PeerStatus, now: Moment, facts: RuntimeFacts) -> pb.Peer:
     return pb.Peer(
         name=peer.name,
         node_id=f"{peer.node:016x}",
@@ -156,6 +158,7 @@ def _peer(peer: PeerStatus, now: Moment) -> pb.Peer:
         hears_us=peer.hears_us,
         paths=[_path(path, now) for path in peer.paths],
         roles=[_role(role, now) for role in peer.roles],
+        bus=facts.bus.get(peer.name, ""),
     )
 
 

@@ -79,7 +79,7 @@ from haagent.core.paths import Paths
 from haagent.core.peer import Peer
 from haagent.core.restart import Restart
 from haagent.core.settings import AgentSettings, IPAddress
-from haagent.core.status import Status
+from haagent.core.status import PeerStatus, Status
 from haagent.core.steering import in_force, shown
 from haagent.core.units import (
     DurationNs,
@@ -194,7 +194,7 @@ class Agent:
 
     def status(self) -> Status:
         """Return a frozen view of everything."""
-        overview = Overview(self._settings, self._groups, self._membership)
+        overview = self._overview()
         return Status(
             node=self._settings.node,
             node_id=self._node,
@@ -209,6 +209,13 @@ class Agent:
             alarms=self._journal.alarms,
             records=self._journal.records,
         )
+
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """Return what :meth:`status` has of the peers, for much less."""
+        return self._overview().peers()
+
+    def _overview(self) -> Overview:
+        return Overview(self._settings, self._groups, self._membership)
 
     # Own lateness.
 

@@ -92,6 +92,7 @@ def _fixed(old: Loaded, new: Loaded) -> Iterator[tuple[str, object, object]]:
     yield "control_socket", old.control_socket, new.control_socket
     yield "heartbeat", before.heartbeat, after.heartbeat
     yield "fence", before.fence, after.fence
+    yield "bus", old.bus_port, new.bus_port
     yield "haproxy.socket", _socket(before), _socket(after)
     yield "haproxy.file", _file(before), _file(after)
 

@@ -25,6 +25,7 @@ from haagent.adapters.notifications import Notifications
 from haagent.adapters.processes import Processes
 from haagent.adapters.state_file import StateFile
 from haagent.adapters.systemd import Systemd, inherited
+from haagent.bus.bus import Member, PeerBus
 from haagent.config import ConfigurationError, KeyFileError, Loaded, read_key
 from haagent.control.haagent_pb2 import (
     ExplainReply,
@@ -68,7 +69,7 @@ from haagent.runtime.restart import FENCE_NAME, prepare
 from haagent.runtime.seen import outdated
 from haagent.runtime.steering import Steering
 from haagent.runtime.telemetry import Telemetry
-from haagent.wire.auth import Keyring
+from haagent.wire.auth import Keyring, derive_bus_seed
 from haagent.wire.heartbeat import decode
 
 VERSION = version("haagent")
@@ -153,8 +154,9 @@ class Daemon:
         self._processes = Processes(settings.heartbeat, post, logger.warning)
         self._hooks = Hooks(post, logger.warning)
         self._checks = Checks(post)
-        sender = f"haagent {settings.node} ({settings.cluster})"
-        self._notifications = Notifications(loaded.notifications, sender, post, clock.now)
+        self._notifications = Notifications(
+            loaded.notifications, f"haagent {settings.node} ({settings.cluster})", post, clock.now
+        )
         self._haproxy = None
         if settings.haproxy is not None:
             self._haproxy = HAProxy(settings.haproxy, post)
@@ -174,6 +176,7 @@ class Daemon:
                 events=self._history.replies,
             ),
         )
+        self._bus = self._make_bus(boot)
         self._reloading = asyncio.Lock()
         self._begun: set[asyncio.Task[Any]] = set()
         self._performer = Performer(
@@ -219,6 +222,8 @@ class Daemon:
                 self._systemd.ready(self._roles())
                 # Not before: the start of a process would make the first heartbeat late.
                 tasks.append(group.create_task(self._observer.run()))
+                if self._bus:
+                    tasks.append(group.create_task(self._bus.run()))
                 kept = (await self._driver.run(self._performer.perform, self._observe)).kept
                 limit_s = LAST_RESTART_S if kept else LAST_STOP_S
                 await asyncio.gather(
@@ -262,6 +267,23 @@ class Daemon:
         spared = kept_addresses(self._loaded.settings, kept)
         for interface, address in await release_leftovers(self._netlink, spared):
             logger.warning("removed %s from %s: left by an agent that ended", address, interface)
+
+    def _make_bus(self, boot: BootId) -> PeerBus | None:
+        if self._loaded.bus_port is None:
+            return None
+        cluster = self._loaded.settings.cluster
+        return PeerBus(
+            Member(
+                cluster=cluster,
+                node=self._loaded.settings.node,
+                boot=boot,
+                seed=derive_bus_seed(self._cluster_key, cluster),
+            ),
+            self._loaded.bus_port,
+            peers=self._agent.peers,
+            answers=self._history.replies,
+            log=lambda level, text: logger.log(level, "bus: %s", text),
+        )
 
     def _make_agent(self, loaded: Loaded, boot: BootId) -> Agent:
         # Also those of groups that a reload may bring.
@@ -468,6 +490,8 @@ class Daemon:
             self._control.changed()
         if any(isinstance(action, Record) for action in actions):
             self._systemd.status(self._roles())
+            if self._bus:
+                self._bus.look()
 
     def _roles(self) -> str:
         roles = (group.role for group in self._agent.status().groups)
@@ -497,6 +521,7 @@ class Daemon:
             fence_refused=self._fence.refused,
             checks=self._checks.runs(),
             traffic={} if self._haproxy is None else self._haproxy.traffic,
+            bus=self._bus.states() if self._bus else {},
         )
 
 

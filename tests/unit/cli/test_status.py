@@ -257,6 +257,7 @@ FACTS = RuntimeFacts(
             bytes_out=99_000_000_000,
         )
     },
+    bus={"lb2": "Failed to connect to remote host: Connection refused"},
 )
 
 

@@ -609,3 +609,35 @@ def test_the_agents_may_not_take_the_port_of_app_nodes(complaints: Complain) -> 
 )
 def test_where_nobody_could_listen(complaints: Complain, listen: str, complaint: str) -> None:
     assert complaints(f"{GOOD}http: {{listen: {listen}}}\n") == [complaint]
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        (
+            "bus: {port: 6940}",
+            (
+                "25:13: bus.port: must have another port than the heartbeats, to which peers "
+                "connect by TCP, is 6940"
+            ),
+        ),
+        (
+            "http: {listen: ['127.0.0.1:6943']}",
+            "25:17: http.listen[0]: must have another port than the peer bus, is '127.0.0.1:6943'",
+        ),
+        ("bus: false", "25:6: bus: must be a mapping, is false"),
+        ("bus: {port: 0}", "25:13: bus.port: must be 1..65535, is 0"),
+    ],
+)
+def test_where_peers_could_not_connect(complaints: Complain, section: str, complaint: str) -> None:
+    assert complaints(f"{GOOD}{section}\n") == [complaint]
+
+
+def test_a_bus_that_is_not_there_takes_no_port(complaints: Complain) -> None:
+    assert complaints(f"{GOOD}bus: {{enabled: false, port: 6940}}\n") == []
+
+
+def test_the_heartbeats_may_not_take_the_port_of_the_bus(complaints: Complain) -> None:
+    assert complaints(GOOD.replace("heartbeat:\n", "heartbeat:\n  port: 6943\n")) == [
+        "5:9: heartbeat.port: must have another port than the peer bus, is 6943"
+    ]

@@ -33,6 +33,7 @@ FACTS = RuntimeFacts(
     fence_refused=(),
     checks={},
     traffic={},
+    bus={},
 )
 
 
