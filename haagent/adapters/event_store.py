@@ -13,6 +13,7 @@ What this module does not do: put the records of several agents in order
 """
 
 import asyncio
+import errno
 import os
 import sqlite3
 from collections import deque
@@ -371,20 +372,36 @@ class _File:
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
-            # The files that SQLite makes beside it get the same mode.
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.fchmod(descriptor, 0o600)
-            os.close(descriptor)
+            mode = "rw" if self._may_write() else "ro"
             # One thread at a time has it, the loop's until run() begins: an operator who has locked
             # the file must not keep the agent from starting.
-            database = sqlite3.connect(self.path, timeout=_BUSY_S, check_same_thread=False)
+            place = f"{self.path.absolute().as_uri()}?mode={mode}"
+            if mode == "ro" and not Path(f"{self.path}-wal").exists():
+                # Else SQLite would have to make one.
+                place += "&immutable=1"
+            database = sqlite3.connect(place, _BUSY_S, check_same_thread=False, uri=True)
             try:
-                _prepare(database)
+                database.text_factory = lambda raw: raw.decode("utf-8", "replace")
+                if mode == "rw":
+                    _prepare(database)
             except BaseException:
                 database.close()
                 raise
             self._database = database
         return self._database
+
+    def _may_write(self) -> bool:
+        """Return whether the file is there to be written, and not only to be read."""
+        try:
+            # The files that SQLite makes beside it get the same mode.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno != errno.EROFS or not self.path.exists():
+                raise
+            return False
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
+        return True
 
     def _set_aside(self, error: Exception) -> None:
         self.close()
@@ -398,7 +415,6 @@ class _File:
 
 def _prepare(database: sqlite3.Connection) -> None:
     """Raises: sqlite3.Error, ValueError when it is of a format that is not ours."""
-    database.text_factory = lambda raw: raw.decode("utf-8", "replace")
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("PRAGMA cache_size = -512")

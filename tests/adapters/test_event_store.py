@@ -353,6 +353,51 @@ def test_a_full_disk_is_told_of_and_what_waits_is_written_when_there_is_room(
     asyncio.run(story())
 
 
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[2]]
+from tests.adapters.test_event_store import Query, entry, running
+
+async def story():
+    async with running(Path(sys.argv[1])) as store:
+        store.keep(entry(2))
+        await store.read(Query())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(story())
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
+def test_what_is_on_a_disk_that_became_read_only_can_still_be_read(
+    mounted: Callable[..., Path], killed: bool
+) -> None:
+    """As where a file system is remounted after an error; a killed process leaves its WAL."""
+    directory = mounted("-t", "tmpfs", "tmpfs")
+    keep(directory, entry(1))
+    written = [entry(1)]
+    if killed:
+        root = Path(__file__).parents[2]
+        subprocess.run([sys.executable, "-c", KILLED, directory, root], check=False)
+        written.append(entry(2))
+    assert (directory / f"{NAME}-wal").exists() == killed
+    subprocess.run(["mount", "-o", "remount,ro", directory], check=True)
+    told: list[RecordsKept] = []
+
+    async def story() -> None:
+        async with running(directory, told) as store:
+            assert store.last_lamport == 10 * len(written)
+            store.keep(entry(3))
+            await until(lambda: bool(told))
+            assert "read" in store.trouble
+            assert await everything(store) == written
+
+    asyncio.run(story())
+
+    assert [each.damage for each in told] == [""]
+
+
 def freeze(directory: Path, option: str) -> None:
     subprocess.run(["fsfreeze", option, directory], check=True)
 
