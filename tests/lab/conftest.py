@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from itertools import count
@@ -29,6 +29,7 @@ from haagent.lab.cluster import (
     example,
     install_agents,
 )
+from haagent.lab.errors import LabError
 from haagent.lab.host import Host
 from haagent.lab.probes import Probes, probe_udp
 from haagent.lab.topology import Lab
@@ -197,7 +198,8 @@ def _able() -> None:
         pytest.skip(f"needs {', '.join(missing)}")
     for prefix in leftovers():
         if prefix.removeprefix(_PREFIX).isdigit():
-            remove_leftovers(prefix)
+            with suppress(LabError):  # another worker is at it
+                remove_leftovers(prefix)
 
 
 @pytest.fixture

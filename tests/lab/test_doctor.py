@@ -6,11 +6,15 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from haagent.config import new_key
 from haagent.lab.agents import with_capabilities
 from haagent.lab.cluster import VIP_IPV4
 from tests.lab.conftest import BY_ROLE, Begin, Site
 from tests.lab.test_resource_faults import WRONG_CLOCK
+
+pytestmark = pytest.mark.unhurried
 
 CLOSED = """
 table inet closed { chain input { type filter hook input priority 0; policy drop

@@ -19,6 +19,8 @@ from haagent.lab.namespaces import NETNS_DIRECTORY
 from haagent.lab.probes import Probes, probe_http, probe_udp
 from haagent.lab.topology import Lab
 
+pytestmark = pytest.mark.unhurried
+
 MS = 1_000_000
 
 

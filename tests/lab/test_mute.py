@@ -2,9 +2,13 @@
 
 import time
 
+import pytest
+
 from haagent.lab.cluster import VIP_IPV4
 from haagent.lab.witness import Witness
 from tests.lab.conftest import BY_ROLE, Begin
+
+pytestmark = pytest.mark.unhurried
 
 
 def test_a_master_that_loses_its_own_address_gives_up_the_virtual_one(begin: Begin) -> None:

@@ -22,6 +22,8 @@ from haagent.sim.scenario import read
 from haagent.sim.swarm import FIRST_FAULT, Scenario, play
 from tests.lab.conftest import Begin, Site
 
+pytestmark = pytest.mark.unhurried
+
 FILES = sorted((Path(__file__).parents[1] / "sim" / "scenarios").glob("*.yml"))
 
 PROCESS = {Kind.KILL, Kind.PAUSE}

@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from random import Random
 from struct import pack
 
+import pytest
+
 from haagent.config import new_key
 from haagent.core.identity import cluster_id, group_id
 from haagent.lab.agents import Agent
 from haagent.lab.cluster import CONFIGURATIONS, VIP_IPV4
 from tests.lab.conftest import Begin, Site
+
+pytestmark = pytest.mark.unhurried
 
 LB1, LB2, LB3, LB4, CLIENT = (f"192.0.2.{number}" for number in (11, 12, 13, 14, 50))
 GROUP = "224.0.0.254"

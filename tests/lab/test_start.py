@@ -12,6 +12,8 @@ from haagent.lab.cluster import CONFIGURATIONS, VIP_IPV4
 from haagent.lab.process import Process
 from haagent.lab.topology import Lab
 
+pytestmark = pytest.mark.unhurried
+
 TEXT = (CONFIGURATIONS / "pair-lb1.yml").read_text().partition("haproxy:")[0]
 
 

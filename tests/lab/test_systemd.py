@@ -17,6 +17,8 @@ from haagent.lab.cluster import CONFIGURATIONS, VIP_IPV4
 from haagent.lab.process import Process
 from haagent.lab.topology import Lab
 
+pytestmark = pytest.mark.unhurried
+
 WATCHDOG_US = 600_000
 
 

@@ -11,6 +11,8 @@ from haagent.lab.agents import Agent, with_capabilities
 from haagent.lab.cluster import CONFIGURATIONS, VIP_IPV4
 from haagent.lab.topology import Lab
 
+pytestmark = pytest.mark.unhurried
+
 UNIT = CONFIGURATIONS.parent / "deploy" / "systemd" / "haagent.service"
 
 
