@@ -19,9 +19,13 @@ from haagent.bus.connection import MOST_BYTES
 from haagent.bus.credentials import Credentials
 from haagent.bus.dialer import KEEPALIVE_MS
 from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
+from haagent.control.hanging_up import hang_up
 
 _GUESTS = 64
 """How many may be connected; a stranger is thrown out after 2 s."""
+
+_GRACE_S = 0.2
+"""For what a peer has yet to read when the agent ends; one that reads takes none of it."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MOST_BYTES),
@@ -62,7 +66,10 @@ async def listening(
     finally:
         # A gRPC server that is cancelled half-way through its start cannot be stopped.
         await starting
+        loop = asyncio.get_running_loop()
+        hanging_up = loop.call_later(_GRACE_S, hang_up, lambda one: _is_at(one, port))
         await server.stop(None)
+        hanging_up.cancel()
 
 
 class _PeerBus(pb_grpc.PeerBusServicer):
@@ -75,6 +82,12 @@ class _PeerBus(pb_grpc.PeerBusServicer):
         self, _frames: object, context: Context
     ) -> None:
         await self._accept(context)
+
+
+def _is_at(one: socket.socket, port: int) -> bool:
+    if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type != socket.SOCK_STREAM:
+        return False
+    return bool(one.getsockname()[1] == port)
 
 
 def _require_free(port: int) -> None:

@@ -24,6 +24,7 @@ from grpc import aio
 
 from haagent.control import haagent_pb2 as pb, haagent_pb2_grpc as pb_grpc
 from haagent.control.explanation import UnknownGroupError
+from haagent.control.hanging_up import hang_up
 
 SHORTEST_PAUSE_S = 0.2
 """Between two replies of one Watch: a person reads no faster, and a storm costs no more."""
@@ -104,7 +105,8 @@ class ControlServer:
             await starting
             self._agent.close()
             loop = asyncio.get_running_loop()
-            hanging_up = loop.call_later(_GRACE_S, _hang_up, self._socket_path)
+            name = os.fspath(self._socket_path)
+            hanging_up = loop.call_later(_GRACE_S, hang_up, lambda one: one.getsockname() == name)
             await server.stop(_GRACE_S)
             hanging_up.cancel()
 
@@ -256,17 +258,3 @@ def _bind(server: aio.Server, socket_path: Path) -> None:
         server.add_insecure_port(f"unix:{socket_path}")
     finally:
         os.umask(umask)
-
-
-def _hang_up(socket_path: Path) -> None:
-    """End the connections of ``socket_path`` that are left.
-
-    A client that was stopped, and whose socket is full, would else hold the agent back: gRPC
-    closes no connection before its last write is through, and has no limit for that.
-    """
-    for entry in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # Closed since it was listed.
-            if entry.readlink().name.startswith("socket:"):
-                with socket.socket(fileno=os.dup(int(entry.name))) as one:
-                    if one.getsockname() == os.fspath(socket_path):
-                        one.shutdown(socket.SHUT_RDWR)
