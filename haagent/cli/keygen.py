@@ -1,12 +1,14 @@
-"""``haagent keygen``: a cluster key or the key of an app node, which only its owner may read."""
+"""``haagent keygen``: a cluster key, or what follows from it; only its owner may read the files."""
 
 import os
 import sys
 from pathlib import Path
 
+from haagent.bus.certificates import certificates
 from haagent.cli.configuration import read
 from haagent.config import KeyFileError, new_key, new_node_key, read_key
 from haagent.config.values import name
+from haagent.wire.auth import derive_bus_seed
 
 
 def keygen(file: Path) -> None:
@@ -21,19 +23,51 @@ def keygen_of_node(
 
     Cluster and key file are named, or are those of the agent's file ``config``.
     """
+    key, cluster = _source("--node", node, cluster, cluster_key, config)
+    _write(file, new_node_key(key, cluster, node))
+
+
+def keygen_of_agent(
+    directory: Path,
+    node: str,
+    *,
+    cluster: str | None,
+    cluster_key: Path | None,
+    config: Path | None,
+) -> None:
+    """Write what the agent called ``node`` needs on the peer bus: authority, certificate and key.
+
+    Agents make their own; these are for other tools that are to speak to them.
+    """
+    key, cluster = _source("--agent", node, cluster, cluster_key, config)
+    made = certificates(derive_bus_seed(key, cluster), cluster, node)
+    contents = {
+        directory / "ca.pem": made["authority"],
+        directory / "cert.pem": made["certificate"],
+        directory / "key.pem": made["key"],
+    }
+    if present := next((file for file in contents if file.exists()), None):
+        sys.exit(f"{present}: exists, and is not overwritten")
+    for file, content in contents.items():
+        _write(file, content)
+
+
+def _source(
+    option: str, node: str, cluster: str | None, cluster_key: Path | None, config: Path | None
+) -> tuple[bytes, str]:
+    """Return the cluster key and the cluster that something of ``node`` is to follow from."""
     if config:
         settings = read(config)
         cluster, cluster_key = settings.settings.cluster, settings.key_file
     assert cluster is not None
     assert cluster_key is not None
-    for option, given in (("--node", node), ("--cluster", cluster)):
-        _check_name(option, given)
+    for each, given in ((option, node), ("--cluster", cluster)):
+        _check_name(each, given)
     try:
-        key = read_key(cluster_key)
+        return read_key(cluster_key), cluster
     except KeyFileError as error:
         print(f"haagent: {error}", file=sys.stderr)
         sys.exit(2)
-    _write(file, new_node_key(key, cluster, node))
 
 
 def _check_name(option: str, given: str) -> None:

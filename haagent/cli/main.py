@@ -51,13 +51,19 @@ def check(
 
 @app.command()
 def keygen(
-    file: Annotated[Path, typer.Argument(help="File to make; '-' prints the key.")] = Path("-"),
+    file: Annotated[
+        Path, typer.Argument(help="File to make; '-' prints the key. With --agent a directory.")
+    ] = Path("-"),
     *,
+    agent: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Make ca.pem, cert.pem and key.pem of this agent."),
+    ] = None,
     node: Annotated[
         str | None, typer.Option(metavar="NAME", help="Make the key of this app node instead.")
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Cluster of the node.")
+        str | None, typer.Option(metavar="NAME", help="Cluster of the node or agent.")
     ] = None,
     cluster_key: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Cluster key it follows from.")
@@ -67,18 +73,26 @@ def keygen(
         typer.Option("--config", "-c", help="Take cluster and key from this agent's file."),
     ] = None,
 ) -> None:
-    """Make a new cluster key, or the key of one app node."""
-    from haagent.cli.keygen import keygen as command, keygen_of_node  # noqa: PLC0415
+    """Make a new cluster key, the key of one app node, or certificates of the peer bus."""
+    from haagent.cli import keygen as command  # noqa: PLC0415
 
-    if node is None:
+    if node is None and agent is None:
         if cluster or cluster_key or config:
-            raise typer.BadParameter("only the key of an app node, --node, follows from another")
-        command(file)
+            raise typer.BadParameter("only what --node and --agent make follows from another key")
+        command.keygen(file)
         return
     named = [bool(config), bool(cluster), bool(cluster_key)]
-    if named not in ([True, False, False], [False, True, True]):
-        raise typer.BadParameter("--node takes either --cluster and --from, or --config")
-    keygen_of_node(file, node, cluster=cluster, cluster_key=cluster_key, config=config)
+    if None not in {node, agent} or named not in ([True, False, False], [False, True, True]):
+        text = "--node or --agent takes either --cluster and --from, or --config"
+        raise typer.BadParameter(text)
+    if agent is not None and not file.is_dir():
+        raise typer.BadParameter("--agent takes a directory that is there")
+    if agent is not None:
+        command.keygen_of_agent(
+            file, agent, cluster=cluster, cluster_key=cluster_key, config=config
+        )
+    if node is not None:
+        command.keygen_of_node(file, node, cluster=cluster, cluster_key=cluster_key, config=config)
 
 
 @app.command()

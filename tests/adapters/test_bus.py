@@ -6,6 +6,7 @@ both ends: only the higher needs it, and has it first; that the lower cannot hav
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
+from subprocess import PIPE, STDOUT
 
 import grpc
 import pytest
@@ -121,7 +123,11 @@ class Near:
         asked = {"node": self.far, "peer": self.name, "source": "127.0.0.1", "boot": 1}
         asked |= {"port": self.port, "seed": SEED.hex(), "parts": 3}
         command = [sys.executable, "-c", PEER, json.dumps(asked | options)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        # What importing haagent has set here is to be set there by itself.
+        environment = {name: value for name, value in os.environ.items() if "GRPC" not in name}
+        with subprocess.Popen(
+            command, env=environment, stdout=PIPE, stderr=STDOUT, text=True
+        ) as process:
             try:
                 assert process.stdout is not None
                 assert "listen" in process.stdout.readline()
@@ -294,6 +300,19 @@ async def test_strangers_are_refused_and_the_peer_is_not(port: int) -> None:
             await near.connected()
 
     assert len(refused) == 1, "a line a minute"
+
+
+@in_loop
+async def test_a_crowd_of_strangers_writes_no_line_into_the_journal(port: int) -> None:
+    """gRPC would write one for each of them."""
+    near = Near(LOWER, port)
+    with near.far_end() as far:
+        for stranger in (None, LOWER) * 5:
+            async with knocking(port, stranger, seed=OTHER_SEED) as channel:
+                assert "failed to connect" in await answer(channel, say_hello())
+        far.kill()
+
+        assert far.communicate(timeout=LIMIT_S)[0] == ""
 
 
 @in_loop

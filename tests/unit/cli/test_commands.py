@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import ssl
 import stat
 import subprocess
 import sys
@@ -304,7 +305,13 @@ def test_keygen_takes_cluster_and_key_from_the_file_of_an_agent(
     [
         (("--node", "app1"), "either --cluster and --from, or --config"),
         (("--node", "app1", "--cluster", "shop"), "either --cluster and --from, or --config"),
-        (("--cluster", "shop"), "only the key of an app node"),
+        (("--cluster", "shop"), "only what --node and --agent make"),
+        (("--agent", "lb1"), "either --cluster and --from, or --config"),
+        (("--agent", "lb1", "--node", "a", "--config", "x"), "--node or --agent takes either"),
+        (("--agent", "lb1", "--cluster", "shop", "--from", "x"), "takes a directory"),
+        (("/", "--agent", "", "--cluster", "shop", "--from", "x"), "--agent must be 1..63"),
+        (("/", "--agent", "a b", "--cluster", "shop", "--from", "x"), "--agent must be 1..63"),
+        (("/", "--agent", "lb1", "--cluster", "shop", "--from", "none.key"), "does not exist"),
         (("--node", "a b", "--cluster", "shop", "--from", "cluster.key"), "--node must be 1..63"),
         (("--node", "app1", "--cluster", "", "--from", "cluster.key"), "either --cluster"),
         (("--node", "app1", "--cluster", "shop", "--from", "none.key"), "does not exist"),
@@ -315,6 +322,26 @@ def test_keygen_of_a_node_says_what_it_lacks(options: tuple[str, ...], reason: s
 
     assert (done.returncode, done.stdout) == (2, "")
     assert reason in done.stderr
+
+
+def test_keygen_makes_certificates_that_standard_tools_take(
+    tmp_path: Path, cluster_key: Path
+) -> None:
+    options = ("--agent", "lb1", "--cluster", "shop", "--from", cluster_key)
+
+    done = haagent("keygen", tmp_path, *options)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    files = [tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem")]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    context = ssl.create_default_context(cafile=files[0])
+    context.load_cert_chain(files[1], files[2])
+    assert context.get_ca_certs()[0]["subject"] == ((("organizationName", "shop"),),)
+
+    again = haagent("keygen", tmp_path, *options)
+
+    assert again.returncode == 1
+    assert again.stderr == f"{files[0]}: exists, and is not overwritten\n"
 
 
 def test_the_key_of_a_node_makes_no_other(tmp_path: Path, cluster_key: Path) -> None:
