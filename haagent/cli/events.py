@@ -1,15 +1,19 @@
-"""``haagent events``: what an agent has recorded, over all its starts, each with its cause.
+"""``haagent events``: what the agents have recorded, in one order, each with its cause.
 
-Exit codes: 0 shown, also when there is nothing to show; 1 not all could be shown, and stderr
-says why; 2 bad usage; 3 no agent answers.  With ``--follow`` it ends with 0 on Ctrl-C.
+The agent that is asked passes on what the others have.  Who is missing is said on stderr, after
+what is shown or, with ``--follow``, when it changes; with ``--json`` by a line of its own as well.
 
-What this module does not do: ask other agents.  Their histories go into ``merged`` beside the
-one that is there.
+Exit codes: 0 shown, also when there is nothing to show or agents are missing; 1 not all of the
+agent that is asked could be shown, and stderr says why; 2 bad usage; 3 no agent answers.  With
+``--follow`` it ends with 0 on Ctrl-C.
+
+What this module does not do: lay out a line (``haagent.cli.event_line``).
 """
 
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +21,19 @@ from pathlib import Path
 import typer
 
 from haagent.cli.control_socket import control_socket
+from haagent.cli.event_line import Lines
 from haagent.control import haagent_pb2 as pb
 from haagent.control.client import AgentUnreachable, fetch_events
 from haagent.control.plain import values_of
 from haagent.core.clocks import Hlc, Stamp
-from haagent.core.timeline import Mark, Order, merged
+from haagent.core.concurrency import Concurrency
+from haagent.core.timeline import Mark, Merging, Order
+from haagent.core.units import MonoNs
 
 _TIMEOUT_S = 10.0
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RECENT_MS = 600_000
-_PATTERN = re.compile(r"[a-z.*?]{1,64}")
+_PATTERN = re.compile(r"[a-z_.*?]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,40 +44,95 @@ class Wanted:
     group: str | None
     kinds: tuple[str, ...]
     follow: bool
+    local: bool
     order: str
     verbose: bool
     as_json: bool
 
 
 def events(socket: Path | None, config: Path | None, wanted: Wanted) -> None:
-    """Show what the agent behind ``socket``, or that ``config`` names, has recorded."""
+    """Show what the agent behind ``socket``, or that ``config`` names, and its peers recorded."""
     request, order = _request(wanted), _order(wanted.order)
-    history = _History(control_socket(socket, config), request)
+    histories = _Histories(control_socket(socket, config), request, order, as_json=wanted.as_json)
     try:
-        _show(merged([history.events()], mark, order), wanted)
+        _show(histories.events(), wanted)
     except AgentUnreachable as error:
         print(f"haagent: no agent answers: {error}", file=sys.stderr)
         sys.exit(3)
     except KeyboardInterrupt:
         sys.exit(0 if wanted.follow else 130)
-    sys.exit(1 if history.trouble else 0)
+    finally:
+        histories.tell_missing()
+    sys.exit(1 if histories.incomplete else 0)
 
 
-class _History:
-    """What one agent answers."""
+class _Histories:
+    """What the agent answers of itself and of the others."""
 
-    def __init__(self, socket: Path, request: pb.EventsRequest) -> None:
+    def __init__(
+        self, socket: Path, request: pb.EventsRequest, order: Order, *, as_json: bool
+    ) -> None:
         self._socket = socket
         self._request = request
-        self.trouble = ""
+        self._as_json = as_json
+        self._merging = Merging[pb.Event]((), mark, order)
+        self._asked = ""
+        """The agent that answers: the first that it names."""
+        self._troubles: dict[str, str] = {}
+        self._missing: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether not all could be had of the agent that is asked."""
+        return bool(self._troubles.get(self._asked))
 
     def events(self) -> Iterator[pb.Event]:
-        """Yield the events; say what is wrong when that changes."""
-        for reply in fetch_events(self._socket, _TIMEOUT_S, self._request):
-            yield from reply.events
-            if reply.trouble not in {"", self.trouble}:
-                print(f"haagent: not all is shown: {reply.trouble}", file=sys.stderr)
-            self.trouble = reply.trouble
+        """Yield the events in their order."""
+        try:
+            for reply in fetch_events(self._socket, _TIMEOUT_S, self._request):
+                if reply.node:
+                    self._asked = self._asked or reply.node
+                    self._take_in(reply)
+                yield from self._merging.take(_now())
+                if self._request.follow:
+                    self.tell_missing()
+        except AgentUnreachable:
+            yield from self._rest()
+            raise
+        yield from self._rest()
+
+    def _rest(self) -> Iterator[pb.Event]:
+        for node in self._troubles:
+            self._merging.close(node)
+        yield from self._merging.take(_now())
+
+    def tell_missing(self) -> None:
+        """Say who is missing, as far as that has not been said."""
+        for node, why in self._missing.items():
+            if self._told.get(node, "") != why:
+                self._told[node] = why
+                print(
+                    f"haagent: {node} is missing: {why}" if why else f"haagent: {node} is back",
+                    file=sys.stderr,
+                )
+                if self._as_json:
+                    print(json.dumps({"node": node, "missing": why}), flush=True)
+
+    def _take_in(self, reply: pb.EventsReply) -> None:
+        node, trouble = reply.node, reply.trouble
+        if trouble not in {"", self._troubles.get(node)}:
+            print(f"haagent: not all of {node} is shown: {trouble}", file=sys.stderr)
+        self._troubles[node] = trouble
+        if reply.missing or node in self._missing:
+            self._missing[node] = reply.missing
+        self._merging.add(_now(), node, reply.events, more=reply.more)
+        if reply.missing or not (reply.more or self._request.follow):
+            self._merging.close(node)
+
+
+def _now() -> MonoNs:
+    return MonoNs(time.monotonic_ns())
 
 
 def _request(wanted: Wanted) -> pb.EventsRequest:
@@ -86,7 +148,11 @@ def _request(wanted: Wanted) -> pb.EventsRequest:
             text = f"must be a kind of record or a pattern, as in role.changed or peer.*: {kind}"
             raise typer.BadParameter(text, param_hint="--kind")
     return pb.EventsRequest(
-        since_ms=since_ms, group=wanted.group, kinds=wanted.kinds, follow=wanted.follow
+        since_ms=since_ms,
+        group=wanted.group,
+        kinds=wanted.kinds,
+        follow=wanted.follow,
+        cluster=not wanted.local,
     )
 
 
@@ -104,34 +170,13 @@ def mark(event: pb.Event) -> Mark:
 
 
 def _show(events: Iterator[pb.Event], wanted: Wanted) -> None:
-    boots: dict[str, str] = {}
+    concurrency = Concurrency()
+    lines = Lines(verbose=wanted.verbose)
     for event in events:
+        heard = {each.node: each.lamport for each in event.record.heard}
+        concurrent = concurrency.add(event.node, event.record.lamport, heard)
         if wanted.as_json:
-            print(json.dumps(values_of(event)), flush=wanted.follow)
-            continue
-        if boots.setdefault(event.node, event.boot_id) != event.boot_id:
-            print(f"-- another start of {event.node}: numbers count from 1 again")
-        boots[event.node] = event.boot_id
-        lines = _line(event.record, event.node), *(_details(event.record) if wanted.verbose else ())
-        print(*map(_printable, lines), sep="\n", flush=wanted.follow)
-
-
-def _line(record: pb.Record, node: str) -> str:
-    group = record.group if record.HasField("group") else "-"
-    term = f"term {record.term}" if record.HasField("term") else "-"
-    cause = f"  <- #{record.cause}" if record.HasField("cause") else ""
-    number = f"#{record.number}"
-    facts = f"{record.time}  {node}  {number:<5} {group:<8} {term:<9} {record.kind:<15}"
-    return f"{facts} {record.text}{cause}"
-
-
-def _details(record: pb.Record) -> Iterator[str]:
-    hlc = record.hlc
-    yield f"    {record.severity}, lamport {record.lamport}, hlc {hlc.ms}.{hlc.counter}"
-    for line in record.evidence:
-        yield f"    {line}"
-
-
-def _printable(line: str) -> str:
-    """Return ``line`` without what a terminal obeys: a program may have said anything."""
-    return "".join(char if char.isprintable() else "?" for char in line)
+            line = json.dumps(values_of(event) | {"concurrent": concurrent})
+            print(line, flush=wanted.follow)
+        else:
+            print(*lines.of(event, concurrent), sep="\n", flush=wanted.follow)

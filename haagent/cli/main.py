@@ -136,15 +136,18 @@ def events(
         typer.Option("--kind", "-k", help="As in 'peer.*'; may be repeated.  Default: all."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until Ctrl-C.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Of the agent that is asked, and of no other.")
+    ] = False,
     order: Annotated[
-        str, typer.Option(help="lamport, or hlc; see the manual.  Within an agent they agree.")
+        str, typer.Option(help="lamport: by cause; hlc: by time, while clocks agree.")
     ] = "lamport",
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="With clocks and evidence.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts, a line each.")] = False,
 ) -> None:
-    """Show what has happened, over all starts of the agent, each with its cause."""
+    """Show what has happened, over all agents and their starts, each with its cause."""
     from haagent.cli.events import Wanted, events as command  # noqa: PLC0415
 
     command(
@@ -155,6 +158,7 @@ def events(
             group=group,
             kinds=tuple(kind or ()),
             follow=follow,
+            local=local,
             order=order,
             verbose=verbose,
             as_json=as_json,

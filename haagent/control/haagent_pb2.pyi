@@ -269,28 +269,36 @@ class Voice(_message.Message):
     def __init__(self, name: _Optional[str] = ..., node_id: _Optional[str] = ..., source: _Optional[str] = ..., to_all: _Optional[int] = ..., to_us: _Optional[int] = ..., let_in_to_all: _Optional[int] = ..., let_in_to_us: _Optional[int] = ..., asked_all: _Optional[int] = ..., answered_all: _Optional[int] = ..., asked_one: _Optional[int] = ..., answered_one: _Optional[int] = ...) -> None: ...
 
 class EventsRequest(_message.Message):
-    __slots__ = ("since_ms", "group", "kinds", "follow", "cluster")
+    __slots__ = ("since_ms", "group", "kinds", "follow", "cluster", "after")
     SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     since_ms: int
     group: str
     kinds: _containers.RepeatedScalarFieldContainer[str]
     follow: bool
     cluster: bool
-    def __init__(self, since_ms: _Optional[int] = ..., group: _Optional[str] = ..., kinds: _Optional[_Iterable[str]] = ..., follow: _Optional[bool] = ..., cluster: _Optional[bool] = ...) -> None: ...
+    after: int
+    def __init__(self, since_ms: _Optional[int] = ..., group: _Optional[str] = ..., kinds: _Optional[_Iterable[str]] = ..., follow: _Optional[bool] = ..., cluster: _Optional[bool] = ..., after: _Optional[int] = ...) -> None: ...
 
 class EventsReply(_message.Message):
-    __slots__ = ("events", "trouble", "node")
+    __slots__ = ("events", "trouble", "node", "more", "missing", "end")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     TROUBLE_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     trouble: str
     node: str
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., trouble: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
+    more: bool
+    missing: str
+    end: int
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., trouble: _Optional[str] = ..., node: _Optional[str] = ..., more: _Optional[bool] = ..., missing: _Optional[str] = ..., end: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("node", "boot_id", "record")

@@ -23,6 +23,10 @@ PAUSE_S = 0.1
 """Before those who follow look again: a storm of records costs them one look, not one each."""
 
 _HANGS = "the disk does not answer"
+_GREATEST = (1 << 63) - 1
+"""Place that there can be in a file."""
+
+_NOTHING = Page(entries=(), end=0, more=False)
 
 
 class History:
@@ -72,22 +76,31 @@ class History:
             reading = asyncio.create_task(self._page(query))
             try:
                 while not await _done(reading, closing):
-                    yield EventsReply(trouble=self._store.trouble or _HANGS)
+                    yield self._part(trouble=self._store.trouble or _HANGS)
                     if closing.is_set() or not request.follow:
                         return
                 page, trouble = reading.result()
                 query = replace(query, after=page.end)
-                yield EventsReply(events=map(event, page.entries), trouble=trouble)
+                yield self._part(page, trouble)
                 if page.more:
                     continue
                 if not request.follow:
                     return
                 while not closing.is_set() and not await _done(news, closing):
-                    yield EventsReply(trouble=self._store.trouble)
+                    yield self._part(trouble=self._store.trouble)
                 await asyncio.sleep(PAUSE_S)
             finally:
                 reading.cancel()
                 news.cancel()
+
+    def _part(self, page: Page = _NOTHING, trouble: str = "") -> EventsReply:
+        return EventsReply(
+            events=map(event, page.entries),
+            trouble=trouble,
+            node=self._node,
+            more=page.more,
+            end=page.end,
+        )
 
     async def _page(self, query: Query) -> tuple[Page, str]:
         """Return what there is, and why it may not be all."""
@@ -101,8 +114,12 @@ class History:
         since_ms = None
         if request.HasField("since_ms"):
             since_ms = max(0, self._now().wall // 1_000_000 - request.since_ms)
-        group = request.group if request.HasField("group") else None
-        return Query(since_ms=since_ms, group=group, kinds=tuple(request.kinds))
+        return Query(
+            after=min(request.after, _GREATEST),
+            since_ms=since_ms,
+            group=request.group if request.HasField("group") else None,
+            kinds=tuple(request.kinds),
+        )
 
 
 async def _done(work: "asyncio.Task[Any]", closing: asyncio.Event) -> bool:

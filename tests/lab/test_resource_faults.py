@@ -12,7 +12,8 @@ import pytest
 from haagent.cli.events import mark
 from haagent.control import haagent_pb2 as pb
 from haagent.control.client import fetch_events
-from haagent.core.timeline import Order, merged
+from haagent.core.timeline import Merging, Order
+from haagent.core.units import MonoNs
 from haagent.lab.agents import Agent
 from haagent.lab.cluster import VIP_IPV4, VIP_IPV6
 from haagent.lab.host import NETWORKS, Host
@@ -180,14 +181,17 @@ def in_order_of_cause(site: Site, *names: str) -> bool:
     """
     site.agents["lb1"].start()
     site.lab.wait_until(lambda: "lb2 is master" in site.records("lb1", "master.changed"), 10, "lb1")
-    histories = []
+    merging = Merging[pb.Event](names, mark, Order.LAMPORT)
     for name in names:
-        parts = fetch_events(site.agents[name].control_socket, 10, pb.EventsRequest(group="web"))
-        histories.append([event for part in parts for event in part.events])
-    boots = {event.boot_id: event.node for history in histories for event in history}
+        socket = site.agents[name].control_socket
+        for part in fetch_events(socket, 10, pb.EventsRequest(group="web")):
+            merging.add(MonoNs(0), name, part.events, more=part.more)
+        merging.close(name)
+    events = [*merging.take(MonoNs(0))]
+    boots = {event.boot_id: event.node for event in events}
     first, second = (boot for boot, node in boots.items() if node == "lb1")
     (other,) = (boot for boot, node in boots.items() if node == "lb2")
-    found = [(e.boot_id, e.record.text) for e in merged(histories, mark, Order.LAMPORT)]
+    found = [(event.boot_id, event.record.text) for event in events]
 
     def place(boot: str, words: str) -> int:
         return next(at for at, (of, text) in enumerate(found) if of == boot and words in text)

@@ -93,6 +93,35 @@ def test_all_starts_are_shown_in_the_order_in_which_they_were(tmp_path: Path) ->
     ]
 
 
+def test_who_goes_on_from_where_he_was_is_told_what_is_behind_it(tmp_path: Path) -> None:
+    async def story() -> tuple[list[int], list[bool]]:
+        async with serving(tmp_path) as (history, path):
+            for number in range(1, 251):
+                history.keep(record(number))
+
+            def parts() -> tuple[list[int], list[bool]]:
+                first, *rest = fetch_events(path, 10, pb.EventsRequest())
+                behind = numbers(path, pb.EventsRequest(after=first.end))
+                assert numbers(path, pb.EventsRequest(after=rest[-1].end)) == []
+                return behind, [first.more, *(part.more for part in rest)]
+
+            return await asyncio.to_thread(parts)
+
+    assert asyncio.run(story()) == ([*range(101, 251)], [True, True, False])
+
+
+def test_a_place_that_no_file_has_is_before_the_first_record(tmp_path: Path) -> None:
+    """The file was begun anew since then."""
+
+    async def story() -> list[int]:
+        async with serving(tmp_path) as (history, path):
+            history.keep(record(1))
+            request = pb.EventsRequest(after=(1 << 64) - 1)
+            return await asyncio.to_thread(numbers, path, request)
+
+    assert asyncio.run(story()) == [1]
+
+
 def test_since_goes_by_the_clock_of_the_agent(tmp_path: Path) -> None:
     async def story() -> list[int]:
         async with serving(tmp_path) as (history, path):
