@@ -108,6 +108,7 @@ def pair() -> Iterator[Pair]:
         pytest.skip("needs root to make network namespaces")
     pair = Pair(f"haa-near-{os.getpid()}", f"haa-far-{os.getpid()}")
     home = Path("/proc/self/ns/net").open()  # noqa: SIM115  # held to come back by
+    _remove(pair)  # of a killed run, whose number is ours now
     try:
         for name in (pair.near, pair.far):
             _run("ip", "netns", "add", name)
@@ -126,8 +127,12 @@ def pair() -> Iterator[Pair]:
     finally:
         netns.setns(home.fileno())
         home.close()
-        for name in (pair.near, pair.far):
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        _remove(pair)
+
+
+def _remove(pair: Pair) -> None:
+    for name in (pair.near, pair.far):
+        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 def _run(*command: str) -> str:
