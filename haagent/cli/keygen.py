@@ -83,15 +83,18 @@ def _write(file: Path, content: str) -> None:
         sys.stdout.write(content)
         return
     try:
-        _create(file, content.encode())
+        create(file, content.encode())
     except FileExistsError:
         sys.exit(f"{file}: exists; a key that agents may be using is never overwritten")
     except OSError as error:
         sys.exit(f"{file}: cannot be written: {error.strerror}")
 
 
-def _create(file: Path, content: bytes) -> None:
-    """Create ``file`` whole or not at all, readable by its owner alone from the first moment."""
+def create(file: Path, content: bytes) -> None:
+    """Create ``file`` whole or not at all, readable by its owner alone from the first moment.
+
+    Raises: OSError; FileExistsError when it is there already.
+    """
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -96,6 +96,14 @@ def keygen(
 
 
 @app.command()
+def password(file: Annotated[Path, typer.Argument(help="File to make.")]) -> None:
+    """Make the password file of http.login."""
+    from haagent.cli.password import password as command  # noqa: PLC0415
+
+    command(file)
+
+
+@app.command()
 def status(
     socket: ControlSocket = None,
     config: SocketOf = None,

@@ -47,7 +47,7 @@ def read_key(path: Path) -> bytes:
 
     Raises: KeyFileError.
     """
-    line = _read(path, f"'haagent keygen {path}' makes one, all nodes need the same")
+    line = read_line(path, f"'haagent keygen {path}' makes one, all nodes need the same")
     if line.startswith(NODE_PREFIX.encode()):
         text = f"{path}: is the key of an app node: agents need the cluster key"
         raise KeyFileError(text)
@@ -62,7 +62,7 @@ def read_node_key(path: Path, cluster: str, node: str) -> bytes:
 
     Raises: KeyFileError.
     """
-    line = _read(path, "'haagent keygen --node' makes one where the cluster key is")
+    line = read_line(path, "'haagent keygen --node' makes one where the cluster key is")
     if line.startswith(PREFIX.encode()):
         text = (
             f"{path}: is a cluster key, which belongs on the agents alone: remove it from this "
@@ -80,8 +80,11 @@ def read_node_key(path: Path, cluster: str, node: str) -> bytes:
     return _decode(path, f"{NODE_PREFIX}{cluster}:{node}:", encoded)
 
 
-def _read(path: Path, cure: str) -> bytes:
-    """Return the line in the file at ``path``, which nobody but its owner may use."""
+def read_line(path: Path, cure: str) -> bytes:
+    """Return the line in the file at ``path``, which nobody but its owner may use.
+
+    Raises: KeyFileError, of a file that does not exist with the ``cure``.
+    """
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode

@@ -16,6 +16,7 @@ from haagent.config.group_checks import check_lacking, check_settings
 from haagent.config.haproxy_file import file_lacking, file_settings
 from haagent.config.hooks import group_hooks, hook_lacking
 from haagent.config.key import KeyFileError, read_key
+from haagent.config.login import Login, login, login_lacking
 from haagent.config.model import (
     File,
     GroupSection,
@@ -58,6 +59,8 @@ class Loaded:
     notifications: tuple[NotificationSettings, ...] = ()
     http: tuple[Endpoint, ...]
     """Where metrics and the like are served; empty: nowhere."""
+    login: Login | None = None
+    """Who may steer there; None: nobody, and there is no way to."""
     bus_port: int | None
     """Of TCP, for the peer bus; None: there is none."""
     doubts: tuple[Problem, ...]
@@ -94,6 +97,7 @@ def load(path: Path) -> Loaded:
         ),
         http=file.http.listen if file.http else (),
         bus_port=file.bus.port if file.bus.enabled else None,
+        login=login(file.http, home),
         doubts=tuple(doubts(document)),
         lacking=(
             *_lacking(document, key_file),
@@ -101,6 +105,7 @@ def load(path: Path) -> Loaded:
             *hook_lacking(document, home),
             *file_lacking(document, home),
             *notification_lacking(document, home),
+            *login_lacking(document, home),
         ),
     )
 

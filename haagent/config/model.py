@@ -240,8 +240,14 @@ class NotificationSection(Section):
     limit: Limit | None = None
 
 
+class LoginSection(Section):
+    user: Name
+    password_file: FilePath
+
+
 class HttpSection(Section):
     listen: Annotated[tuple[Listener, ...], Filled]
+    login: LoginSection | None = None
 
 
 class BusSection(Section):

@@ -1,4 +1,5 @@
-"""The server's process: ``python -m haagent.observe ADDRESS:PORT...``, the agent on descriptor 0.
+"""The server's process: ``python -m haagent.observe [--login] ADDRESS:PORT...``, the agent on
+descriptor 0.
 
 It ends when the agent does, has no privilege, and is the first to be killed for want of memory.
 An address that cannot be listened on is tried again every second: it may be a virtual one, or the
@@ -17,7 +18,9 @@ from aiohttp import web
 
 from haagent.observe.agent import Agent
 from haagent.observe.connections import Connections
+from haagent.observe.exchange import LOGIN
 from haagent.observe.server import Pages
+from haagent.observe.steering import Steering
 from haagent.observe.viewers import Viewers
 
 RETRY_S = 1.0
@@ -33,13 +36,15 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     # What clients do wrong is told to them, and must not fill the journal.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-    asyncio.run(_serve([_endpoint(word) for word in sys.argv[1:]]))
+    words = sys.argv[1:]
+    endpoints = [_endpoint(word) for word in words if word != LOGIN]
+    asyncio.run(_serve(endpoints, login=LOGIN in words))
 
 
-async def _serve(endpoints: list[tuple[str, int]]) -> None:
+async def _serve(endpoints: list[tuple[str, int]], *, login: bool) -> None:
     agent = Agent(*await asyncio.open_unix_connection(sock=socket.socket(fileno=0)))
     viewers = Viewers(agent)
-    pages = Pages(agent, viewers.serve)
+    pages = Pages(agent, viewers.serve, Steering(agent) if login else None)
     runner = web.AppRunner(
         pages.application(),
         handle_signals=False,

@@ -6,9 +6,10 @@ tenth of one processor at most.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
-from haagent.observe.exchange import HEADER, LEVELS, MAX_LINE, Question
+from haagent.observe.exchange import HEADER, LEVELS, MAX_LINE, STEER, Question
 
 HELD_S = 0.2
 """How long an answer is good at least: a person reads no faster."""
@@ -18,6 +19,9 @@ HELD_FOR_COST = 10
 
 PATIENCE_S = {Question.FACTS: 1.0, Question.STATUS: 5.0}
 """How long an answer may take: the facts are at hand, the status may be long."""
+
+STEER_PATIENCE_S = 8.0
+"""How long it may take to do what is asked: it is written to the disk first."""
 
 
 class SilentError(Exception):
@@ -38,6 +42,9 @@ class Agent:
         self._writer = writer
         self._answers: dict[Question, _Answer] = {}
         self._asked: dict[Question, tuple[asyncio.Future[bytes], float]] = {}
+        self._steering = asyncio.Lock()
+        self._steered: asyncio.Future[bytes] | None = None
+        """Done when the agent has answered what it was told to do."""
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -46,7 +53,7 @@ class Agent:
             while True:
                 word, size = HEADER.unpack(await self._reader.readexactly(HEADER.size))
                 payload = await self._reader.readexactly(size)
-                self._take(Question(word.rstrip(b"\0").decode()), payload)
+                self._take(word.rstrip(b"\0").decode(), payload)
         except (asyncio.IncompleteReadError, ConnectionError):
             return
 
@@ -71,12 +78,32 @@ class Agent:
             message = f"the agent has not answered for {patience_s:g} s"
             raise SilentError(message) from None
 
+    async def steer(self, question: str) -> bytes:
+        """Return what comes of what somebody wants; one after the other.
+
+        Raises: SilentError when the agent has not answered for too long.
+        """
+        async with self._steering:
+            # An answer has no number: while one is overdue it could be taken for that of another.
+            if self._steered is None or self._steered.done():
+                self._steered = self._loop.create_future()
+                self._writer.write(f"{STEER} {question}\n".encode())
+                with suppress(TimeoutError):
+                    return await asyncio.wait_for(asyncio.shield(self._steered), STEER_PATIENCE_S)
+            message = "the agent has not answered: look whether it is done before you ask again"
+            raise SilentError(message)
+
     def tell(self, level: str, text: str) -> None:
         """Have the agent log a line; ``level`` is one of :data:`~exchange.LEVELS`."""
         assert level in LEVELS
         self._writer.write(f"{level} {text}".encode()[: MAX_LINE - 1].rstrip() + b"\n")
 
-    def _take(self, question: Question, payload: bytes) -> None:
+    def _take(self, word: str, payload: bytes) -> None:
+        if word == STEER:
+            assert self._steered is not None
+            self._steered.set_result(payload)
+            return
+        question = Question(word)
         answer, asked_at_s = self._asked.pop(question)
         now_s = self._loop.time()
         took_s = now_s - asked_at_s if question is Question.STATUS else 0.0

@@ -12,13 +12,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from logging import WARNING
 from pathlib import Path
 from typing import TypeAlias
 
-from haagent.observe.exchange import HEADER, LEVELS, MAX_LINE, Question
+from haagent.observe.exchange import HEADER, LEVELS, LOGIN, MAX_LINE, STEER, Question
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 STEADY_S = 60.0
@@ -33,16 +33,28 @@ Freeze: TypeAlias = Callable[[], Callable[[], bytes]]
 class Observer:
     """See the module docstring."""
 
-    def __init__(self, answers: Mapping[Question, Freeze], log: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        answers: Mapping[Question, Freeze],
+        steer: Callable[[str], Awaitable[bytes]],
+        log: Callable[[int, str], None],
+    ) -> None:
+        """``steer`` answers what somebody wants done, who may be anybody."""
         self._answers = answers
+        self._steer = steer
         self._log = log
-        self._endpoints: tuple[str, ...] = ()
+        self._words: tuple[str, ...] = ()
+        """The command line of the process; empty for none."""
         self._changed = asyncio.Event()
 
-    def serve(self, endpoints: tuple[str, ...]) -> None:
-        """Listen on these and no others from now on; on none, no process is there."""
-        if endpoints != self._endpoints:
-            self._endpoints = endpoints
+    def serve(self, endpoints: tuple[str, ...], *, login: bool = False) -> None:
+        """Listen on these and no others from now on; on none, no process is there.
+
+        ``login``: whether there is one, without which nobody can even ask to steer.
+        """
+        words = (*((LOGIN,) if login else ()), *endpoints) if endpoints else ()
+        if words != self._words:
+            self._words = words
             self._changed.set()
 
     async def run(self) -> None:
@@ -51,12 +63,12 @@ class Observer:
         pause_s = FIRST_PAUSE_S
         while True:
             self._changed.clear()
-            if not self._endpoints:
+            if not self._words:
                 await self._changed.wait()
                 continue
             begun_s = loop.time()
             try:
-                trouble = await self._run_once(self._endpoints)
+                trouble = await self._run_once(self._words)
             except OSError as error:  # no descriptor, no process, no setpriv
                 trouble = f"cannot be started: {error}"
             if self._changed.is_set():
@@ -67,14 +79,14 @@ class Observer:
                 await asyncio.wait_for(self._changed.wait(), pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _run_once(self, endpoints: tuple[str, ...]) -> str:
+    async def _run_once(self, words: tuple[str, ...]) -> str:
         """Run one process until it ends or has to; return how it ended.
 
         Raises: OSError when it cannot be started.
         """
         ours, its = socket.socketpair()
         with ours, its:
-            process = await asyncio.to_thread(_start, its, endpoints)
+            process = await asyncio.to_thread(_start, its, words)
             its.close()
             reader, writer = await asyncio.open_unix_connection(sock=ours.dup(), limit=MAX_LINE)
             changed = asyncio.create_task(self._changed.wait())
@@ -93,26 +105,29 @@ class Observer:
     async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer questions until the process has gone, or talks nonsense."""
         questions = {question.value: question for question in Question}
-        busy: dict[Question, asyncio.Task[None]] = {}
+        busy: dict[str, asyncio.Task[None]] = {}
         with suppress(ConnectionError, ValueError):
             while line := (await reader.readline()).decode(errors="replace").rstrip("\n"):
-                question = questions.get(line)
-                if question is None:
-                    level, _, text = line.partition(" ")
+                word, _, text = line.partition(" ")
+                if word not in questions and word != STEER:
                     shown = "".join(c if c.isprintable() else "?" for c in text)
-                    self._log(LEVELS.get(level, WARNING), shown)
-                elif question not in busy or busy[question].done():
-                    busy[question] = asyncio.create_task(self._answer(question, writer))
+                    self._log(LEVELS.get(word, WARNING), shown)
+                elif word not in busy or busy[word].done():
+                    work = self._steer(text) if word == STEER else self._render(questions[word])
+                    busy[word] = asyncio.create_task(_answer(word, work, writer))
 
-    async def _answer(self, question: Question, writer: asyncio.StreamWriter) -> None:
-        payload = await asyncio.to_thread(self._answers[question]())
-        header = HEADER.pack(question.value.encode(), len(payload))
-        writer.write(header + payload)
-        with suppress(ConnectionError):
-            await writer.drain()
+    async def _render(self, question: Question) -> bytes:
+        return await asyncio.to_thread(self._answers[question]())
 
 
-def _start(its: socket.socket, endpoints: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+async def _answer(word: str, work: Awaitable[bytes], writer: asyncio.StreamWriter) -> None:
+    payload = await work
+    writer.write(HEADER.pack(word.encode(), len(payload)) + payload)
+    with suppress(ConnectionError):
+        await writer.drain()
+
+
+def _start(its: socket.socket, words: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     """Raises: OSError."""
     prefix = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all"]
     if _may_bound():
@@ -120,7 +135,7 @@ def _start(its: socket.socket, endpoints: tuple[str, ...]) -> "subprocess.Popen[
         prefix.append("--bounding-set=-all")
     passed = {name: value for name, value in os.environ.items() if _is_passed(name)}
     return subprocess.Popen(
-        [*prefix, "--", sys.executable, "-m", "haagent.observe", *endpoints],
+        [*prefix, "--", sys.executable, "-m", "haagent.observe", *words],
         stdin=its.fileno(),
         stdout=subprocess.DEVNULL,
         env=passed,

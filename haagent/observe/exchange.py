@@ -1,9 +1,9 @@
 """What the server's process and the agent say to each other, over one pair of sockets.
 
-The server asks in lines, ``facts`` or ``status``, and has others logged: ``info TEXT``,
-``warning TEXT``.  The agent answers a question with a header and that many bytes.  Of each kind
-one question is open at a time, so an answer needs no other name than its kind.  Either ends when
-the other has gone.
+The server asks in lines, ``facts``, ``status`` or ``steer JSON``, and has others logged: ``info
+TEXT``, ``warning TEXT``.  The agent answers a question with a header and that many bytes.  Of each
+kind one question is open at a time, so an answer needs no other name than its kind.  Either ends
+when the other has gone.
 """
 
 from enum import Enum
@@ -23,7 +23,13 @@ class Question(Enum):
 LEVELS = {"info": INFO, "warning": WARNING}
 """What a line begins with that the agent is to log."""
 
-MAX_LINE = 1024
+STEER = "steer"
+"""What a line begins with that somebody has sent who wants the agent to do something."""
+
+LOGIN = "--login"
+"""On the server's command line: there is one, and with it a way to steer."""
+
+MAX_LINE = 16_384
 
 HEADER = Struct("!6sI")
 """The question, padded with zeros, and how many bytes follow."""

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from haagent.observe import steering
 from haagent.observe.agent import Agent, SilentError
 from haagent.observe.exchange import Question
 from haagent.observe.facts import Facts, GroupFacts, decode
@@ -20,6 +21,7 @@ from haagent.observe.metrics import CONTENT_TYPE, counter, exposition, gauge
 
 _PLAIN = "text/plain; charset=utf-8"
 _FOLDER = Path(__file__).parent / "page"
+_INDEX, _STEERING = "index.html", "steering.js"
 _CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -31,6 +33,9 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Content-Security-Policy: nothing but our own files, nothing inline, in nobody's frame."""
+_MOST_BYTES = 4096
+"""Of what is sent to us, as at the control socket."""
+
 _SLICE = 1 << 16
 """So much of an answer waits in this process for a client that reads slowly, and not more."""
 
@@ -40,10 +45,16 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Pages:
     """The handlers of all paths."""
 
-    def __init__(self, agent: Agent, stream: Handler) -> None:
+    def __init__(self, agent: Agent, stream: Handler, steer: Handler | None) -> None:
+        """``steer``: None without a login; then there is no way to, nor a trace on the page."""
         self._agent = agent
         self._stream = stream
+        self._steer = steer
         self._files = {file.name: file.read_bytes() for file in _FOLDER.iterdir()}
+        if steer is None:
+            del self._files[_STEERING]
+            lines = self._files[_INDEX].splitlines(keepends=True)
+            self._files[_INDEX] = b"".join(x for x in lines if _STEERING.encode() not in x)
         self._answered: Counter[tuple[str, int]] = Counter()
         """By path and code; paths that there are not count as one."""
         self.connections: Callable[[], int] = lambda: 0
@@ -51,13 +62,15 @@ class Pages:
 
     def application(self) -> web.Application:
         """Return what serves them."""
-        application = web.Application(middlewares=[self._guarded], client_max_size=1)
+        application = web.Application(middlewares=[self._guarded], client_max_size=_MOST_BYTES)
         application.on_response_prepare.append(_describe)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/leader", self._leader)
         application.router.add_get("/api/v1/status", self._status)
         application.router.add_get("/api/v1/stream", self._stream, allow_head=False)
+        if self._steer is not None:
+            application.router.add_post(steering.PATH, self._steer)
         application.router.add_get("/", self._page)
         application.router.add_get("/page/{name}", self._page)
         return application
@@ -106,7 +119,7 @@ class Pages:
         return await _reply(request, 200, status, "application/json")
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info.get("name", "index.html")
+        name = request.match_info.get("name", _INDEX)
         if name not in self._files:
             raise web.HTTPNotFound
         content_type = _CONTENT_TYPES[Path(name).suffix]

@@ -80,6 +80,8 @@ def changes(old: Loaded, new: Loaded) -> list[str]:
         lines.append("notifications as the file has them")
     if new.http != old.http:
         lines.append(f"http: listens on {', '.join(map(str, new.http)) or 'nothing'}")
+    if new.login != old.login:
+        lines.append(f"http: {new.login.user if new.login else 'nobody'} may log in and steer")
     return lines
 
 

@@ -28,15 +28,20 @@ from haagent.adapters.systemd import Systemd, inherited
 from haagent.bus.bus import Member, PeerBus
 from haagent.config import ConfigurationError, KeyFileError, Loaded, read_key
 from haagent.control.haagent_pb2 import (
+    DrainRequest,
     ExplainReply,
     ExplainRequest,
+    FailoverReply,
+    FailoverRequest,
     HaproxyReply,
     ReloadReply,
     ReloadRequest,
     StatusReply,
+    SteerReply,
+    UndrainRequest,
 )
 from haagent.control.reply import RuntimeFacts, status_reply
-from haagent.control.server import Calls, ControlServer, require_unused
+from haagent.control.server import Calls, ControlServer, SteerRequest, require_unused
 from haagent.core.actions import Action, Record, Tenure
 from haagent.core.agent import Agent
 from haagent.core.events import (
@@ -59,6 +64,7 @@ from haagent.runtime.explaining import explain
 from haagent.runtime.fleet import Fleet
 from haagent.runtime.haproxy import HAProxy
 from haagent.runtime.history import History
+from haagent.runtime.http_steering import HttpSteering
 from haagent.runtime.log import logger
 from haagent.runtime.observing import answers
 from haagent.runtime.perform import Performer
@@ -139,9 +145,18 @@ class Daemon:
                 lateness=self._driver.lateness,
                 telemetry=self._telemetry,
             ),
+            HttpSteering(
+                lambda: self._loaded.login,
+                {
+                    "drain": (DrainRequest, self._steer),
+                    "undrain": (UndrainRequest, self._steer),
+                    "failover": (FailoverRequest, self._fail_over),
+                },
+                lambda text: logger.info("http: %s", text),
+            ).answer,
             lambda level, text: logger.log(level, "http: %s", text),
         )
-        self._observer.serve(tuple(map(str, loaded.http)))
+        self._observer.serve(tuple(map(str, loaded.http)), login=loaded.login is not None)
         self._datagrams = Datagrams(
             settings.heartbeat,
             frozenset(address for _, address in guarded),
@@ -166,10 +181,8 @@ class Daemon:
             self._view,
             Calls(
                 reload=lambda request: asyncio.shield(self._begin(self._asked_to_reload(request))),
-                steer=lambda request: asyncio.shield(self._begin(self._steering.steer(request))),
-                fail_over=lambda request: asyncio.shield(
-                    self._begin(self._steering.fail_over(request))
-                ),
+                steer=self._steer,
+                fail_over=self._fail_over,
                 explain=self._explain,
                 doctor=Examination(config).examine,
                 haproxy=self._inspect_haproxy,
@@ -365,6 +378,12 @@ class Daemon:
         task.add_done_callback(self._begun.discard)
         return task
 
+    async def _steer(self, request: SteerRequest) -> SteerReply:
+        return await asyncio.shield(self._begin(self._steering.steer(request)))
+
+    async def _fail_over(self, request: FailoverRequest) -> FailoverReply:
+        return await asyncio.shield(self._begin(self._steering.fail_over(request)))
+
     async def _asked_to_reload(self, request: ReloadRequest) -> ReloadReply:
         if why := [*outdated(self._agent.status(), request.seen)]:
             return ReloadReply(outcome=Outcome.REFUSED.value, lines=why)
@@ -403,7 +422,7 @@ class Daemon:
             return _refusal(error), str(error).splitlines()
         self._loaded = loaded
         self._fleet.change(loaded.settings.nodes)
-        self._observer.serve(tuple(map(str, loaded.http)))
+        self._observer.serve(tuple(map(str, loaded.http)), login=loaded.login is not None)
         self._telemetry.reloaded(clock.now(), accepted=True)
         await self._driver.settle(SettingsChanged(loaded.settings))
         if self._haproxy is not None and loaded.settings.haproxy is not None:

@@ -37,6 +37,10 @@ class World:
     log: list[str] = field(default_factory=list)
     stuck: threading.Event | None = None
     """While it is not set the agent answers nothing."""
+    told: list[str] = field(default_factory=list)
+    """What somebody wanted done."""
+    done: list[bytes] = field(default_factory=list)
+    """What comes of it, in turn."""
     asked: int = 0
     """How often the agent was asked for its status."""
 
@@ -51,6 +55,10 @@ class World:
         if self.stuck is not None:
             assert self.stuck.wait(20)
         return payload
+
+    async def steer(self, question: str) -> bytes:
+        self.told.append(question)
+        return self.done.pop(0)
 
     async def get(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Return code and body of the answer."""
@@ -89,11 +97,13 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 @asynccontextmanager
-async def serving(port: int | None = None) -> AsyncIterator[tuple[World, Observer]]:
+async def serving(
+    port: int | None = None, *, login: bool = False
+) -> AsyncIterator[tuple[World, Observer]]:
     world = World(port or free_port())
     answers = {Question.FACTS: world.freeze_facts, Question.STATUS: world.freeze_status}
-    observer = Observer(answers, lambda _, text: world.log.append(text))
-    observer.serve((f"127.0.0.1:{world.port}",))
+    observer = Observer(answers, world.steer, lambda _, text: world.log.append(text))
+    observer.serve((f"127.0.0.1:{world.port}",), login=login)
     task = asyncio.create_task(observer.run())
     try:
         await until(lambda: bool(world.log))
@@ -381,7 +391,7 @@ async def test_it_ends_when_its_agent_is_killed() -> None:
         "import asyncio, sys\n"
         "from haagent.observe.child import Observer\n"
         "async def main():\n"
-        "    observer = Observer({}, lambda level, text: print(text, flush=True))\n"
+        "    observer = Observer({}, None, lambda level, text: print(text, flush=True))\n"
         "    observer.serve((sys.argv[1],))\n"
         "    await observer.run()\n"
         "asyncio.run(main())\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from haagent.config.password import password_line
 from haagent.lab.cluster import start_services
 from tests.lab.conftest import BY_ROLE, Site, lasting
 
@@ -18,8 +19,12 @@ CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 15_000
 
 
+PASSWORD = "correct horse battery"
+
+
 def with_http(name: str) -> str:
-    return f"{BY_ROLE(name)}http: {{listen: ['0.0.0.0:6942']}}\n"
+    login = "{user: ops, password_file: http.password}"
+    return f"{BY_ROLE(name)}http: {{listen: ['0.0.0.0:6942'], login: {login}}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +32,10 @@ def site(_able: None) -> Iterator[Site]:
     if not Path(CHROMIUM).exists():
         pytest.skip(f"needs {CHROMIUM}, Debian's package chromium")
     with lasting(with_http) as site:
+        for host in site.cluster.balancers.values():
+            file = host.directory / "http.password"
+            file.touch(mode=0o600)
+            file.write_text(password_line(PASSWORD))
         site.lab.wait_until(lambda: listens(site), 10, "the page is served")
         yield site
 
@@ -60,6 +69,11 @@ class View:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.goto(URL)
         expect(self.page.locator("#link")).to_have_text("◇ live, as lb2 sees it")
+
+    def failed_with(self, code: int) -> bool:
+        """Whether the browser told of an answer with this code, and of nothing else."""
+        told, self.complaints = self.complaints, []
+        return [f"a status of {code} " in each for each in told] == [True]
 
 
 @pytest.fixture
@@ -211,6 +225,48 @@ def luminance(colour: str) -> float:
 def contrast(one: str, other: str) -> float:
     darker, lighter = sorted(map(luminance, (one, other)))
     return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_who_has_the_login_steers_after_a_confirmation(site: Site, view: View) -> None:
+    page, lb1 = view.page, site.agents["lb1"]
+    dialog, verdict = page.get_by_role("dialog"), page.locator(".verdict")
+    outcome = dialog.get_by_role("alert")
+    failover = page.get_by_role("button", name="Fail over web")
+    expect(failover).to_have_count(0)
+    assert [lb1.ask(*each).returncode for each in (("failover", "web"), ("drain",))] == [0, 0]
+    expect(verdict).to_contain_text("lb2 is master of web")
+
+    page.get_by_role("button", name="Drain lb2", exact=True).click()
+    expect(dialog).to_contain_text("lb2 hands web over and is kept out of being master")
+    dialog.get_by_label("User").fill("ops")
+    dialog.get_by_label("Password").fill("a guess at it")
+    dialog.get_by_label("Password").press("Enter")
+    expect(outcome).to_have_text("✖ wrong user or password")
+    assert view.failed_with(401)
+    dialog.get_by_label("Password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Yes, drain").click()
+    expect(outcome).to_contain_text("✖ no agent could take over web: lb1")
+    assert view.failed_with(409)
+    assert site.role("lb2").state == "master"
+
+    assert lb1.ask("undrain").returncode == 0
+    dialog.get_by_role("button", name="Yes, drain").click()
+    expect(outcome).to_have_text("◆ applied")
+    expect(verdict).to_contain_text("lb1 is master of web")
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Undrain lb2").click()
+    dialog.get_by_role("button", name="Yes, undrain").click()
+    expect(outcome).to_have_text("◆ applied")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+    assert lb1.ask("failover", "web").returncode == 0
+    failover.press("Enter")
+    expect(dialog).to_contain_text("lb2 is master of web and hands it over.")
+    dialog.get_by_label("To").select_option("lb1")
+    dialog.get_by_label("Password").press("Enter")
+    expect(outcome).to_have_text("◆ begun: to lb1")
+    expect(verdict).to_contain_text("lb1 is master of web")
 
 
 def test_a_page_whose_stream_breaks_says_so_and_comes_back(site: Site, view: View) -> None:

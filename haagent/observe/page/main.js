@@ -51,6 +51,7 @@ function show(fresh) {
   become(main, view(fresh, records));
   if (status) travel(before, main);
   status = fresh;
+  document.dispatchEvent(new CustomEvent("status", { detail: fresh }));
   document.title = title(fresh);
   document.querySelector("h1").textContent = fresh.cluster;
   tell();

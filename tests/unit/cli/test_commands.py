@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from haagent.config import new_node_key, read_key
+from haagent.config.password import is_password
 from haagent.lab.agents import with_capabilities
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -21,10 +22,12 @@ UNPRIVILEGED = with_capabilities() if os.geteuid() == 0 else ()
 
 
 def haagent(
-    *arguments: str | Path, through: tuple[str, ...] = UNPRIVILEGED
+    *arguments: str | Path, through: tuple[str, ...] = UNPRIVILEGED, stdin: str | None = None
 ) -> "subprocess.CompletedProcess[str]":
     command = [*through, sys.executable, "-m", "haagent", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def start(*arguments: str | Path, stdout: int) -> "subprocess.Popen[str]":
@@ -253,6 +256,29 @@ def test_keygen_never_overwrites_a_key(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == f"{file}: exists; a key that agents may be using is never overwritten\n"
     assert file.read_text() == "precious"
+
+
+def test_password_makes_a_file_that_only_its_owner_may_read_and_no_second_one(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "http.password"
+
+    done = haagent("password", file, stdin="correct horse battery\n")
+    again = haagent("password", file, stdin="another password\n")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert again.returncode == 1
+    assert again.stderr.startswith(f"{file}: exists; remove it first")
+    assert is_password(file, "correct horse battery")
+
+
+def test_password_refuses_what_is_too_short(tmp_path: Path) -> None:
+    done = haagent("password", tmp_path / "http.password", stdin="secret\n")
+
+    assert done.returncode == 2
+    assert done.stderr == "haagent: a password has 8 characters or more, and 1024 bytes at most\n"
+    assert not [*tmp_path.iterdir()]
 
 
 def test_keygen_says_why_it_cannot_write(tmp_path: Path) -> None:
