@@ -121,8 +121,8 @@ async def _dialled(
     Raises: PeerUnreachableError.
     """
     options = (*_OPTIONS, ("grpc.ssl_target_name_override", certificate_name(node)))
-    target = _target(path, port)
-    async with aio.secure_channel(target, credentials.channel, options) as channel:
+    where = target(path, port)
+    async with aio.secure_channel(where, credentials.channel, options) as channel:
         stream = pb_grpc.PeerBusStub(channel).Connect()
         try:
             async with asyncio.timeout(HELLO_S):
@@ -131,16 +131,17 @@ async def _dialled(
         except TimeoutError:
             text = f"does not answer within {HELLO_S:g} s"
             raise PeerUnreachableError(text) from None
-        except (aio.AioRpcError, asyncio.InvalidStateError):
+        except (aio.AioRpcError, aio.BaseError, asyncio.InvalidStateError):
             # A write to a call that has failed does not say why it has; the call does.
-            text = (await stream.details() or "has hung up").rpartition(f"{target}: ")[2]
+            text = (await stream.details() or "has hung up").rpartition(f"{where}: ")[2]
             raise PeerUnreachableError(" ".join(text.split())) from None
         if not isinstance(frame, BusFrame) or frame.WhichOneof("frame") != "hello":
             raise PeerUnreachableError("does not say who it is")
         yield stream, frame.hello
 
 
-def _target(path: PathStatus, port: int) -> str:
+def target(path: PathStatus, port: int) -> str:
+    """Return what gRPC calls the peer that is heard on ``path``."""
     address = path.source
     if address.version == 4:
         return f"ipv4:{address}:{port}"

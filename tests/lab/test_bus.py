@@ -29,3 +29,10 @@ def test_agents_are_connected_again_after_any_end(begin: Begin) -> None:
             site.lab.wait_until(lambda: states(site) == connected, 60, f"{name}: {end}")
     for agent in site.agents.values():
         assert "Traceback" not in agent.process.log_text()
+
+    site.agents["lb1"].process.stop()
+    site.agents["lb1"].configure(PAIR("lb1") + "bus: {enabled: false}\n")
+    site.agents["lb1"].start()
+    site.lab.wait_until(lambda: states(site)["lb1"] == [""], 30, "lb1 has no bus")
+    site.settle_all()
+    assert states(site)["lb2"] not in ([""], ["connected"])
