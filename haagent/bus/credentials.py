@@ -31,12 +31,15 @@ async def make_credentials(seed: bytes, cluster: str, node: str) -> Credentials:
     asked = {"seed": seed.hex(), "cluster": cluster, "node": node}
     ended = await in_thread(lambda: run_module("bus.certificates", asked, timeout_s=_TIMEOUT_S))
     try:
-        made = json.loads(ended.output) if ended.ok else {}
+        # Before it there may be what a library has to say.
+        made = json.loads(ended.output.splitlines()[-1]) if ended.ok else {}
         authority, chain, key = (
             made[part].encode() for part in ("authority", "certificate", "key")
         )
-    except (ValueError, KeyError):
-        msg = f"no certificate: {ended.text}"
+    except (ValueError, KeyError, IndexError):
+        # A key has no place in the journal, nor has a part of one.
+        why = "its process was cut short" if "PRIVATE KEY" in ended.output else ended.text
+        msg = f"no certificate: {why}"
         raise OSError(msg) from None
     return Credentials(
         server=grpc.ssl_server_credentials([(key, chain)], authority, require_client_auth=True),

@@ -24,6 +24,7 @@ from grpc import aio
 from haagent.bus.bus import CONNECTED, Member, PeerBus
 from haagent.bus.certificates import certificates
 from haagent.bus.connection import MOST_BYTES, PeerUnreachableError
+from haagent.bus.credentials import make_credentials
 from haagent.bus.hello import certificate_name, hello
 from haagent.control import haagent_pb2_grpc as pb_grpc
 from haagent.control.haagent_pb2 import BusFrame, EventsReply, EventsRequest
@@ -362,6 +363,12 @@ async def test_a_hundred_strangers_at_once_keep_nobody_out_for_long(port: int) -
         finally:
             for each in crowd:
                 each.close()
+
+
+@in_loop
+async def test_a_certificate_that_cannot_be_made_is_told() -> None:
+    with pytest.raises(OSError, match="no certificate: ended with exit code 1: ValueError"):
+        await make_credentials(SEED, "shop", "")
 
 
 @in_loop
