@@ -29,9 +29,9 @@ class Lines:
         if concurrent and not self._explained:
             self._explained = True
             yield f"-- || {concurrent[0]}: made without knowledge of the line of it that is above"
-        yield _printable(_line(event.record, event.node, concurrent))
+        yield printable(_line(event.record, event.node, concurrent))
         if self._verbose:
-            yield from map(_printable, _details(event.record))
+            yield from map(printable, _details(event.record))
 
 
 def _line(record: pb.Record, node: str, concurrent: list[str]) -> str:
@@ -52,6 +52,6 @@ def _details(record: pb.Record) -> Iterator[str]:
         yield f"    {line}"
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """Return ``line`` without what a terminal obeys: a program may have said anything."""
     return "".join(char if char.isprintable() else "?" for char in line)

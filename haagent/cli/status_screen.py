@@ -103,29 +103,34 @@ def _head(reply: pb.StatusReply) -> Iterator[RenderableType]:
     for reason in runtime.fence_refused:
         yield f"  {reason}"
     for alarm in reply.alarms:
-        word = alarm.severity.upper()
-        line = f"{word} {alarm.kind} for {duration(alarm.age_ms)}: {alarm.text}"
+        severity = alarm.severity.upper()
+        line = f"{severity} {alarm.kind} for {duration(alarm.age_ms)}: {alarm.text}"
         yield Text(line, _STYLES.get(alarm.severity, ""))
 
 
 def _group(group: pb.Group, reply: pb.StatusReply) -> Iterator[RenderableType]:
     name = group.role.group
     owners = masters(name, reply)
-    yield title(f"group {name}: {_master(owners)}", good=len(owners) == 1)
+    yield title(f"group {name}: {master_in(owners)}", good=len(owners) == 1)
     yield indented(_addresses(group, reply))
+    yield indented(agents(name, reply))
+    yield from _checks(group)
+    if group.HasField("preempts_in_ms"):
+        yield f"  {reply.node} asks for a handover in {duration(group.preempts_in_ms)}"
+
+
+def agents(group: str, reply: pb.StatusReply) -> Table:
+    """Return each agent's part in ``group``."""
     table = columns("agent", "role", "for", "priority", "term", "reason")
-    for agent, role, silence_ms in agents_in(name, reply):
+    for agent, role, silence_ms in agents_in(group, reply):
         if silence_ms is None:
             state, age_ms, reason = role.state, role.age_ms, role.reason_text
         else:
             state, age_ms, reason = "silent", silence_ms, f"was {role.state} when last heard"
         priority = f"{role.priority} demoted" if is_demoted(role) else str(role.priority)
         rank = (priority, str(role.term))
-        table.add_row(agent, _word(state), duration(age_ms), *rank, reason)
-    yield indented(table)
-    yield from _checks(group)
-    if group.HasField("preempts_in_ms"):
-        yield f"  {reply.node} asks for a handover in {duration(group.preempts_in_ms)}"
+        table.add_row(agent, word(state), duration(age_ms), *rank, reason)
+    return table
 
 
 def _checks(group: pb.Group) -> Iterator[RenderableType]:
@@ -136,11 +141,12 @@ def _checks(group: pb.Group) -> Iterator[RenderableType]:
         state, age = "not yet", ""
         if check.HasField("passed"):
             state, age = "passes" if check.passed else "fails", duration(check.age_ms)
-        table.add_row(check.name, _word(state), age, check.on_fail, check.what, check.text)
+        table.add_row(check.name, word(state), age, check.on_fail, check.what, check.text)
     yield indented(table)
 
 
-def _master(owners: list[str]) -> str:
+def master_in(owners: list[str]) -> str:
+    """Return how many of ``owners`` there are, of whom there should be one, and who."""
     match owners:
         case []:
             return "no master"
@@ -151,13 +157,19 @@ def _master(owners: list[str]) -> str:
 
 
 def _addresses(group: pb.Group, reply: pb.StatusReply) -> Table:
+    table = columns("address", "interface", "host")
+    for address, holders in holders_in(group, reply):
+        table.add_row(address, group.interface, holders)
+    return table
+
+
+def holders_in(group: pb.Group, reply: pb.StatusReply) -> Iterator[tuple[str, str]]:
+    """Yield each address of ``group`` and the hosts that have it."""
     # Of our own host the kernel told us; of another we only know the role.
     others = [name for name in masters(group.role.group, reply) if name != reply.node]
-    table = columns("address", "interface", "host")
     for address in group.addresses:
         holders = [reply.node, *others] if address.held else others
-        table.add_row(address.address, group.interface, ", ".join(holders) or "none")
-    return table
+        yield address.address, ", ".join(holders) or "none"
 
 
 def _peers(reply: pb.StatusReply) -> Iterator[RenderableType]:
@@ -167,14 +179,14 @@ def _peers(reply: pb.StatusReply) -> Iterator[RenderableType]:
     for peer in reply.peers:
         table.add_row(
             peer.name,
-            _word("alive" if peer.alive else "silent"),
+            word("alive" if peer.alive else "silent"),
             f"{duration(peer.last_heard_age_ms)} ago",
             Text("yes") if peer.hears_us else Text("no", "red"),
         )
         for path in peer.paths:
             heard = f"{duration(path.last_heard_age_ms)} ago"
             where = (path.interface, path.source)
-            paths.add_row(peer.name, *where, heard, _round_trip(path), _loss(path))
+            paths.add_row(peer.name, *where, heard, round_trip(path), loss(path))
     yield indented(table)
     if paths.row_count:
         yield indented(paths)
@@ -183,11 +195,13 @@ def _peers(reply: pb.StatusReply) -> Iterator[RenderableType]:
             yield indented(Text(f"peer bus: {peer.name} {peer.bus}", "yellow"))
 
 
-def _round_trip(path: pb.Path) -> str:
+def round_trip(path: pb.Path) -> str:
+    """Return the round trip time of ``path``; empty where it is not known."""
     return f"{path.round_trip_us / 1000:.1f} ms" if path.HasField("round_trip_us") else ""
 
 
-def _loss(path: pb.Path) -> Text:
+def loss(path: pb.Path) -> Text:
+    """Return what share is lost on ``path``; empty where it is not known."""
     if not path.HasField("loss_permille"):
         return Text()
     if not path.loss_permille:
@@ -206,16 +220,10 @@ def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
     else:
         yield title("haproxy: has what is wanted")
     table = columns("backend", "server", "address", "weight", "health", "sess/s", "state")
-    wanted, seen = _servers(haproxy.wanted), _servers(haproxy.seen)
-    cut = {each.name for each in haproxy.wanted if each.count > len(each.servers)}
-    for key in sorted(wanted.keys() | seen.keys()):
-        want, have = wanted.get(key), seen.get(key)
-        if key[0] in cut and (want is None or have is None):
-            continue  # It may well be there: the lists are cut off at different servers.
-        state = _agreement(want, have) if haproxy.reachable else "unknown"
+    for name, want, have, state in servers(haproxy):
         server = want or have or pb.Server()
         what = (endpoint(server), str(server.weight))
-        table.add_row(*key, *what, *_traffic(have), _word(state))
+        table.add_row(name, server.name, *what, *_traffic(have), word(state))
     yield indented(table)
     for backend in haproxy.wanted:
         if backend.count > len(backend.servers):
@@ -223,6 +231,20 @@ def _haproxy(reply: pb.StatusReply) -> Iterator[RenderableType]:
             yield f"  {left} more in backend {backend.name}: haagent haproxy show"
     if haproxy.file:
         yield Text(f"  file {haproxy.file_trouble or haproxy.file}", _red_if(haproxy.file_trouble))
+
+
+def servers(
+    haproxy: pb.Haproxy,
+) -> Iterator[tuple[str, pb.Server | None, pb.Server | None, str]]:
+    """Yield backend, server as wanted, as HAProxy has it, and how the two agree."""
+    wanted, seen = _servers(haproxy.wanted), _servers(haproxy.seen)
+    cut = {each.name for each in haproxy.wanted if each.count > len(each.servers)}
+    for key in sorted(wanted.keys() | seen.keys()):
+        want, have = wanted.get(key), seen.get(key)
+        if key[0] in cut and (want is None or have is None):
+            continue  # It may well be there: the lists are cut off at different servers.
+        state = _agreement(want, have) if haproxy.reachable else "unknown"
+        yield key[0], want, have, state
 
 
 def _red_if(trouble: str) -> str:
@@ -279,7 +301,7 @@ def _nodes(reply: pb.StatusReply) -> Iterator[RenderableType]:
     for node in nodes.shown[:_FEW_NODES]:
         table.add_row(
             node.name,
-            _word(node.standing),
+            word(node.standing),
             duration(node.age_ms),
             f"{duration(node.last_heard_age_ms)} ago",
             f"{node.busy_permille // 10} %",
@@ -308,7 +330,7 @@ def _records(reply: pb.StatusReply) -> Iterator[RenderableType]:
         yield title("newest records")
         table = columns("time", "severity", "kind", "text")
         for record in reply.records[-_NEWEST:]:
-            table.add_row(record.time, _word(record.severity), record.kind, record.text)
+            table.add_row(record.time, word(record.severity), record.kind, record.text)
         yield indented(table)
 
 
@@ -326,12 +348,12 @@ def title(text: str, good: bool = True) -> Text:
     return Text(f"\n{text}", "bold" if good else "bold red")
 
 
-def columns(*names: str, giving_way: int = 1) -> Table:
+def columns(*names: str, giving_way: int = 1, gap: int = 2) -> Table:
     """Return a table of which the last ``giving_way`` columns break on a narrow screen.
 
     The others are short words.
     """
-    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
     for place, name in enumerate(names, start=1):
         whole = place <= len(names) - giving_way
         table.add_column(name, header_style="dim", no_wrap=whole, overflow="fold")
@@ -343,8 +365,9 @@ def indented(part: RenderableType, by: int = 2) -> RenderableType:
     return Padding(part, (0, 0, 0, by), expand=False)
 
 
-def _word(word: str) -> Text:
-    return Text(word, _STYLES.get(word, ""))
+def word(text: str) -> Text:
+    """Return ``text``, in the style of what it says if it is a state."""
+    return Text(text, _STYLES.get(text, ""))
 
 
 def duration(ms: int) -> str:

@@ -57,13 +57,17 @@ def steer(
             file=sys.stderr,
         )
         sys.exit(1)
-    news = _NEWS[command] if reply.outcome == "applied" else _NO_NEWS[command]
-    until = f" until {reply.until}" if command == "drain" and reply.until else ""
-    print(f"{news}{until}")
+    print(news(command, reply))
     if held:
         text = f"still master of {', '.join(held)} until another agent can take over"
         print(f"haagent: {text}", file=sys.stderr)
         sys.exit(0 if force else 1)
+
+
+def news(command: str, reply: pb.SteerReply) -> str:
+    """Return how it stands after ``command``, which was not refused."""
+    text = _NEWS[command] if reply.outcome == "applied" else _NO_NEWS[command]
+    return f"{text} until {reply.until}" if command == "drain" and reply.until else text
 
 
 def length_ms(text: str) -> int:
