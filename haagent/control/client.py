@@ -1,6 +1,7 @@
 """The command line's end of the control socket: synchronous, one question at a time.
 
-What this module does not do: lay an answer out (``haagent.cli``).
+What this module does not do: lay an answer out (``haagent.cli``), or serve who has a loop of its
+own (``live``).
 """
 
 import os
@@ -191,7 +192,7 @@ def _stub(socket_path: Path, timeout_s: float) -> Iterator[pb_grpc.AgentStub]:
         try:
             yield pb_grpc.AgentStub(channel)
         except grpc.RpcError as error:
-            raise AgentUnreachable(_reason(error, socket_path, timeout_s)) from error
+            raise no_answer(socket_path, error, timeout_s) from error
 
 
 def _require_listener(socket_path: Path, timeout_s: float) -> None:
@@ -200,25 +201,31 @@ def _require_listener(socket_path: Path, timeout_s: float) -> None:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(timeout_s)
             probe.connect(os.fspath(socket_path))
-    except FileNotFoundError:
-        reason = "there is no such socket: is the agent running?"
-    except PermissionError:
-        reason = "permission denied: be root or in the group of the agent (haagent)"
-    except ConnectionRefusedError:
-        reason = "the agent that made this socket is gone"
     except OSError as error:
-        reason = str(error)
-    else:
-        return
-    message = f"{socket_path}: {reason}"
-    raise AgentUnreachable(message)
+        raise no_connection(socket_path, error) from None
 
 
-def _reason(error: grpc.RpcError, socket_path: Path, timeout_s: float) -> str:
+def no_connection(socket_path: Path, error: OSError) -> AgentUnreachable:
+    """Return what it means that ``socket_path`` cannot be connected to."""
+    match error:
+        case FileNotFoundError():
+            reason = "there is no such socket: is the agent running?"
+        case PermissionError():
+            reason = "permission denied: be root or in the group of the agent (haagent)"
+        case ConnectionRefusedError():
+            reason = "the agent that made this socket is gone"
+        case _:
+            reason = str(error)
+    return AgentUnreachable(f"{socket_path}: {reason}")
+
+
+def no_answer(socket_path: Path, error: grpc.RpcError, timeout_s: float) -> AgentUnreachable:
+    """Return what it means that a call on ``socket_path`` has failed."""
     match error.code():
         case grpc.StatusCode.DEADLINE_EXCEEDED | grpc.StatusCode.CANCELLED:
-            return f"{socket_path}: no answer within {timeout_s:g} s"
+            reason = f"no answer within {timeout_s:g} s"
         case grpc.StatusCode.UNAVAILABLE:
-            return f"{socket_path}: the agent closed the connection: it has ended, or has too many"
+            reason = "the agent closed the connection: it has ended, or has too many"
         case code:
-            return f"{socket_path}: {code.name.lower()}: {error.details()}"
+            reason = f"{code.name.lower()}: {error.details()}"
+    return AgentUnreachable(f"{socket_path}: {reason}")
