@@ -382,6 +382,7 @@ def _how_to_look_around(lab: Lab) -> str:
     request = rf"exec 3<>/dev/tcp/{VIP_IPV4}/80; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3"
     return f"""
 the cluster is left up.  Look around, as root:
+  {haagent} top --socket {lab.directory}/lb1/control.sock
   {haagent} status --watch --socket {lab.directory}/lb1/control.sock
   ip netns exec {PREFIX}-lb2 ip address show eth0
   ip netns exec {PREFIX}-client bash -c "{request}"

@@ -4,7 +4,7 @@
 # become_root "$0" "$@"        go on as root, through sudo where that is needed
 # install_packages NAME...     apt packages that are missing; starts and enables no service
 # fetch_tool PACKAGE FILE DIR  one file of an apt package, without its installation
-# make_environment DIR EXTRAS  a virtual environment with haagent and its extras: "" or "[dev]"
+# make_environment DIR EXTRAS  a virtual environment with haagent and its extras: "[top]" or "[dev]"
 
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -98,8 +98,8 @@ make_environment() {
     mkdir "$made"
   fi
   wanted=$({ cat "$root/pyproject.toml"; echo "$root"; } | sha256sum | cut -c -16)
-  # What was made with more extras will do as well.
-  find "$made" -type f -printf "%f\n" | grep -qF -- "$wanted$extras" && return
+  # What was made for development has all of them.
+  [ -e "$made/$wanted$extras" ] || [ -e "$made/$wanted[dev]" ] && return
   echo "installing Python packages into $directory"
   "$directory/bin/pip" install --quiet --disable-pip-version-check --editable "$root$extras" ||
     fail "pip could not install haagent$extras and what it needs"

@@ -117,6 +117,14 @@ def status(
 
 
 @app.command()
+def top(socket: ControlSocket = None, config: SocketOf = None) -> None:
+    """Show the whole cluster on a whole terminal, live, with keys for drain and failover."""
+    from haagent.cli.top.command import top as command  # noqa: PLC0415
+
+    command(socket, config)
+
+
+@app.command()
 def explain(
     group: Annotated[str, typer.Argument(help="Name of the group.", show_default=False)],
     socket: ControlSocket = None,

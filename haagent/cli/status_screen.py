@@ -269,13 +269,15 @@ def _agreement(want: pb.Server | None, have: pb.Server | None) -> str:
 
 
 def _traffic(server: pb.Server | None) -> tuple[Text, str]:
-    """Return what HAProxy thinks of ``server``, and its sessions per second."""
     if server is None or not server.HasField("traffic"):
         return Text(), ""
+    return health(server), str(server.traffic.sessions_per_s)
+
+
+def health(server: pb.Server) -> Text:
+    """Return what HAProxy thinks of ``server``."""
     status = server.traffic.status
-    return Text(status, "red" if status.startswith("DOWN") else ""), str(
-        server.traffic.sessions_per_s
-    )
+    return Text(status, "red" if status.startswith("DOWN") else "")
 
 
 def endpoint(server: pb.Server) -> str:
