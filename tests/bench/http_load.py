@@ -1,7 +1,7 @@
 """What clients of the HTTP server cost the agent: lateness of its loop, processor, memory.
 
-Fifty viewers ask for the status once a second and a scraper for the metrics; then clients do what
-``tests/lab/test_http.py`` has them do.  Heartbeats are sent every 50 ms.
+Fifty viewers have the dashboard's stream and a scraper asks for the metrics once a second; then
+clients do what ``tests/lab/test_http.py`` has them do.  Heartbeats are sent every 50 ms.
 """
 
 import sys
@@ -23,22 +23,25 @@ _MASTER = "192.0.2.11"
 _SETTLE_S = 3
 
 VIEWERS = """
-import asyncio, sys, time
-async def ask(path, host, port):
+import asyncio, sys
+async def asked(path, host, port):
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(f"GET {path} HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n".encode())
-    answer = await reader.read()
-    writer.close()
-    return answer.startswith(b"HTTP/1.1 200")
-async def view(number, path, host, port):
-    await asyncio.sleep(number / 51)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    return reader, writer
+async def view(host, port):
+    reader, _ = await asked("/api/v1/stream", host, port)
+    while await reader.read(1 << 16):
+        pass
+    raise SystemExit("a viewer was cut off")
+async def scrape(host, port):
     while True:
-        began = time.monotonic()
-        assert await ask(path, host, port)
-        await asyncio.sleep(max(0, 1 - (time.monotonic() - began)))
+        reader, writer = await asked("/metrics", host, port)
+        await reader.read()
+        writer.close()
+        await asyncio.sleep(1)
 async def main(host, port):
-    paths = ["/metrics"] + 50 * ["/api/v1/status"]
-    await asyncio.gather(*(view(n, path, host, port) for n, path in enumerate(paths)))
+    await asyncio.gather(scrape(host, port), *(view(host, port) for _ in range(50)))
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
@@ -102,13 +105,14 @@ def _run(
         (cpu_ns(pids) - start) / 1e7 / seconds
         for start, pids in zip(spent, ([agent.pid], [s.pid for s in servers]), strict=True)
     ]
+    sizes = [_pss(each) for each in (agent, *servers)] + [""]
     if clients is not None:
+        assert clients.running or script is MISCHIEF, clients.describe()
         clients.kill()
         threading.Event().wait(1)
     after = {} if script is None else _buckets(cluster)
     worst = pair["lb1"].status()["runtime"]["loop_lateness_ms"]
     quantiles = [_quantile(before, after, q) for q in (0.5, 0.99, 0.999)] if after else [""] * 3
-    sizes = [_pss(each) for each in (agent, *servers)] + [""]
     figures = [*quantiles, f"{worst:.1f}", f"{used[0]:.1f}", sizes[0]]
     for each in pair.values():
         each.stop()
