@@ -13,8 +13,8 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -68,7 +68,7 @@ class Calls:
     """Raises UnknownGroupError."""
     doctor: Callable[[pb.DoctorRequest], Awaitable[pb.DoctorReply]]
     haproxy: Callable[[], Awaitable[Iterable[pb.HaproxyReply]]]
-    events: Callable[[pb.EventsRequest, asyncio.Event], AsyncIterator[pb.EventsReply]]
+    events: Callable[[pb.EventsRequest, asyncio.Event], AsyncGenerator[pb.EventsReply, None]]
     """Yields the parts; they end when the event is set at the latest."""
 
 
@@ -223,8 +223,10 @@ class _Agent(pb_grpc.AgentServicer):
     ) -> AsyncIterator[pb.EventsReply]:
         """Yield the parts; a client that does not read stops its own stream at the yield."""
         await self._follow(context)
-        async for part in self._calls.events(request, self._closing):
-            yield part
+        # What it holds open goes with the client, and not when somebody collects it.
+        async with aclosing(self._calls.events(request, self._closing)) as parts:
+            async for part in parts:
+                yield part
 
     async def _follow(self, context: _Context) -> None:
         """Take a place among those who follow, until the call is over; end it where none is."""

@@ -29,6 +29,7 @@ from haagent.bus.bus import Member, PeerBus
 from haagent.config import ConfigurationError, KeyFileError, Loaded, read_key
 from haagent.control.haagent_pb2 import (
     DrainRequest,
+    EventsRequest,
     ExplainReply,
     ExplainRequest,
     FailoverReply,
@@ -57,6 +58,7 @@ from haagent.core.messages import Discard
 from haagent.core.settings import AgentSettings, FenceLevel
 from haagent.core.units import DurationNs, between
 from haagent.observe.child import Observer
+from haagent.runtime.cluster_history import ClusterHistory, Parts, reachable
 from haagent.runtime.discards import Discards
 from haagent.runtime.driver import Driver
 from haagent.runtime.examination import Examination
@@ -175,6 +177,7 @@ class Daemon:
         self._haproxy = None
         if settings.haproxy is not None:
             self._haproxy = HAProxy(settings.haproxy, post)
+        self._bus = self._make_bus(boot)
         require_unused(loaded.control_socket)
         self._control = ControlServer(
             loaded.control_socket,
@@ -186,10 +189,9 @@ class Daemon:
                 explain=self._explain,
                 doctor=Examination(config).examine,
                 haproxy=self._inspect_haproxy,
-                events=self._history.replies,
+                events=self._cluster_history().replies,
             ),
         )
-        self._bus = self._make_bus(boot)
         self._reloading = asyncio.Lock()
         self._begun: set[asyncio.Task[Any]] = set()
         self._performer = Performer(
@@ -297,6 +299,20 @@ class Daemon:
             answers=self._history.replies,
             log=lambda level, text: logger.log(level, "bus: %s", text),
         )
+
+    def _cluster_history(self) -> ClusterHistory:
+        bus = self._bus
+
+        def others() -> dict[str, str]:
+            states = bus.states() if bus else {}
+            remembered = self._events.last_heard
+            return reachable(self._agent.peers(), states, remembered, clock.now())
+
+        def ask(node: str, request: EventsRequest, patience_s: float) -> Parts:
+            assert bus is not None, "nobody is connected without one"
+            return bus.ask_events(node, request, patience_s)
+
+        return ClusterHistory(self._history, self._loaded.settings.node, others, ask)
 
     def _make_agent(self, loaded: Loaded, boot: BootId) -> Agent:
         # Also those of groups that a reload may bring.

@@ -141,7 +141,7 @@ class Top(App[None]):
         if part.events:
             self._tail.add([*part.events])
             self._list.update(self._tail.shown())
-        self._missing[part.node] = part.trouble
+        self._missing[part.node] = part.missing or part.trouble
         missing = (f", not all of {node}: {why}" for node, why in self._missing.items() if why)
         self._events.border_title = Content(f"events{''.join(missing)}")
 

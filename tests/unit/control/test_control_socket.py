@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -83,7 +83,7 @@ async def none() -> list[pb.HaproxyReply]:
 
 async def silence(
     _request: pb.EventsRequest, _closing: asyncio.Event
-) -> AsyncIterator[pb.EventsReply]:
+) -> AsyncGenerator[pb.EventsReply, None]:
     yield pb.EventsReply()
 
 
