@@ -1,7 +1,7 @@
 """The newest events that ``haagent top`` shows, in an order in which no effect precedes its cause.
 
 Records of several agents come as they arrive, and again after a connection is lost: each is shown
-once, in its place by the hybrid clock.
+once, in its place by Lamport's counter, whatever the wall clocks say.
 """
 
 from rich.console import RenderableType
@@ -44,7 +44,7 @@ class Tail:
 
 def _place(event: pb.Event) -> tuple[int, int, int, str]:
     record = event.record
-    return record.hlc.ms, record.hlc.counter, record.lamport, event.node
+    return record.lamport, record.hlc.ms, record.hlc.counter, event.node
 
 
 def _what(record: pb.Record) -> Text:
