@@ -189,7 +189,8 @@ class EventStore:
     def _look(self) -> None:
         settled = self._settled
         waits = settled < self._kept
-        trouble = self._failure
+        # What is written may be told before the thread says that nothing is wrong any more.
+        trouble = self._failure if waits else ""
         silent_s = asyncio.get_running_loop().time() - self._progress[1]
         if waits and not trouble and settled <= self._progress[0] and silent_s > HANGS_S:
             trouble = f"{self._file.path}: the disk does not answer"

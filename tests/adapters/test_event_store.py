@@ -321,6 +321,21 @@ def test_a_sound_file_is_not_set_aside(tmp_path: Path) -> None:
     assert not (tmp_path / f"{NAME}.corrupt").exists()
 
 
+def test_what_is_written_is_no_trouble_though_the_thread_has_yet_to_say_so(tmp_path: Path) -> None:
+    told: list[RecordsKept] = []
+
+    async def main() -> None:
+        async with running(tmp_path, told) as store:
+            store.keep(entry(1))
+            await everything(store)
+            store._told = store._failure = "was full"
+
+            store._look()
+
+    asyncio.run(main())
+    assert told == [RecordsKept(trouble="", lost=0, damage="")]
+
+
 def test_a_full_disk_is_told_of_and_what_waits_is_written_when_there_is_room(
     mounted: Callable[..., Path],
 ) -> None:

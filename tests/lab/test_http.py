@@ -110,10 +110,14 @@ def test_the_status_is_that_of_the_command_line_and_a_reload_moves_the_server(
     site = begin(with_http)
     wait_for_http(site)
     agent = site.agents["lb1"]
-    _, over_http = get(site, "lb1", "/api/v1/status")
-    told = agent.ask("status", "--json").stdout
 
-    assert [*map(shape, over_http.splitlines())] == [*map(shape, told.splitlines())]
+    def is_the_same() -> bool:
+        _, over_http = get(site, "lb1", "/api/v1/status")
+        told = agent.ask("status", "--json").stdout
+        return [*map(shape, over_http.splitlines())] == [*map(shape, told.splitlines())]
+
+    # Between two questions there may be news.
+    site.lab.wait_until(is_the_same, 10, "both tell the same")
 
     agent.configure(with_http("lb1").replace("6942", "7000"))
     assert "http: listens on 0.0.0.0:7000" in agent.reload().stdout

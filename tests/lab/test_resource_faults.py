@@ -57,7 +57,7 @@ def test_a_full_disk_delays_no_takeover_and_its_alarm_ends_when_there_is_space(
     inside(agent, agent.state_dir / "full").unlink()
     over = {"state.unwritable", "events.unwritable"}
     site.lab.wait_until(lambda: over.isdisjoint(site.alarms("lb2")), 10, "it is over")
-    died = agent.ask("events", "--kind", "peer.dead")
+    died = agent.ask("events", "--local", "--kind", "peer.dead")
     assert ("lb1" in died.stdout, died.stderr) == (True, ""), "it waited for the disk"
     assert '"web": ' in inside(agent, agent.state_dir / "state.json").read_text()
 
