@@ -644,9 +644,10 @@ class Agent:
         return [*self._backends.update(now, states, terms, alive, self._registry)]
 
     def _finish(self) -> list[Action]:
+        if not self._stopping:
+            return []
         tenures = () if self._restart is None else self._restart.kept
-        kept = [self._groups[tenure.group] for tenure in tenures]
-        if not self._stopping or not self._is_left(kept):
+        if not self._is_left([self._groups[tenure.group] for tenure in tenures]):
             return []
         self._finished = True
         return [Finished(tenures)]

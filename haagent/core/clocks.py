@@ -77,9 +77,10 @@ class Clocks:
         self._lamport = min(newest + 1, GREATEST_LAMPORT)
 
     def _advance(self, wall: WallNs, remote: Hlc) -> None:
-        physical = Hlc(wall // 1_000_000, -1)
-        newest = max(self._hlc, remote, physical)
-        if newest.counter < 0xFFFF:
+        ms, newest = wall // 1_000_000, max(self._hlc, remote)
+        if ms > newest.ms:
+            self._hlc = Hlc(ms, 0)
+        elif newest.counter < 0xFFFF:
             self._hlc = Hlc(newest.ms, newest.counter + 1)
         else:
             self._hlc = Hlc(newest.ms + 1, 0)

@@ -25,7 +25,7 @@ from haagent.core.messages import (
 )
 from haagent.core.peer import Peer
 from haagent.core.settings import HeartbeatSettings, IPAddress
-from haagent.core.units import DurationNs, MonoNs, between, earliest, later, milliseconds
+from haagent.core.units import DurationNs, MonoNs, between, later, milliseconds
 
 CHALLENGE_INTERVAL = milliseconds(50)
 """How soon an unanswered challenge is repeated, with the same nonce."""
@@ -209,8 +209,7 @@ class Membership:
     def deadline(self) -> MonoNs | None:
         """Return when the next living peer is due to be found dead."""
         alive = [peer.detector.deadline() for peer in self._peers.values() if peer.alive]
-        due = earliest(*alive)
-        return None if due is None else max(due, self._forgiven_until)
+        return max(min(alive), self._forgiven_until) if alive else None
 
     def peers(self) -> list[Peer]:
         """Return every peer ever proven, dead ones too, by name."""

@@ -280,7 +280,8 @@ class Ownership:
         """Return when :meth:`tick` or :meth:`gives_up` is due."""
         due = self._give_up_due
         for item in self._addresses.values():
-            due = earliest(due, item.retry_due, item.announce_due)
+            if item.retry_due is not None or item.announce_due is not None:
+                due = earliest(due, item.retry_due, item.announce_due)
         return due
 
     def status(self) -> tuple[AddressStatus, ...]:

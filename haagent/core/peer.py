@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from haagent.core.detector import Detector
 from haagent.core.events import DatagramReceived
-from haagent.core.identity import GroupId, NodeId, node_id
+from haagent.core.identity import GroupId, NodeId
 from haagent.core.messages import Flag, Goodbye, Header, Heard, Heartbeat, RoleReason
 from haagent.core.path_quality import PathQuality
 from haagent.core.replay import ReplayWindow
@@ -33,6 +33,8 @@ class Peer:
         self.node = header.sender
         self.boot = header.boot
         self.name = f"{header.sender:016x}"
+        self.named = False
+        """Whether it has ever said its name."""
         self.views: dict[GroupId, View] = {}
         self.paths: dict[int, tuple[IPAddress, MonoNs]] = {}
         self.qualities: defaultdict[int, PathQuality] = defaultdict(PathQuality)
@@ -76,7 +78,7 @@ class Peer:
             self._newest = header.sequence, at
         self._keep_view(header, body if isinstance(body, Heartbeat) else None, at)
         if isinstance(body, Heartbeat):
-            self.name = body.name
+            self.name, self.named = body.name, True
             self.echo = _entry_of(us, body)
             if not overtaken:
                 self._keep_ears(at, self.echo)
@@ -92,11 +94,6 @@ class Peer:
         if Flag.UNICAST not in header.flags:
             self._broadcast_due = later(at, self._patience)
         self.detector.lives(at, self._patience)
-
-    @property
-    def named(self) -> bool:
-        """Whether it has ever said its name."""
-        return node_id(self.name) == self.node
 
     def epitaph(self, now: MonoNs) -> str:
         """Return how it was found dead, once it has been."""
