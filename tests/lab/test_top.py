@@ -27,7 +27,7 @@ async def captured_failover(master: Agent, backup: Agent) -> str:
             "192.0.2.100/32 on lb2",
             "was master when last heard",
             "peer.dead: the process of lb1 has ended",
-            "role.changed web: backup -> master: the process of the master ended",
+            "role.changed web: backup -> master: the process of the",
             "app/spare",
         )
         return app.export_screenshot(title="haagent top")
